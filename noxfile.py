@@ -1,0 +1,182 @@
+"""The sessions: ``nox`` alone runs every test, ``nox -s quickstart`` the first example, ``nox --list`` shows the rest.
+
+The packages and what they need come from their metadata (``tools/packages.py``), environments from
+``tools/environments.py``; a new package needs no line here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+if sys.version_info < (3, 11):  # noqa: UP036  # nox may run on an older Python than the packages need
+    raise SystemExit(f"Aleator needs Python 3.11 or newer; this nox runs on {sys.version.split()[0]}")
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import environments as env  # noqa: E402  # tools/ is no package: it is put on the path above
+from packages import read_package  # noqa: E402  # as above
+
+nox.needs_version = ">=2025.2.9"  # the first with `requires`
+nox.options.reuse_venv = "yes"
+nox.options.sessions = [
+    "lint",
+    "types",
+    "wheels",
+    "tests",
+    "core_alone",
+    "broken_plugins",
+    "third_party",
+    "integration",
+    "docs",
+    "quickstart",
+    "summary",
+]
+
+INTEGRATION = ROOT / "integration_tests"
+EXAMPLE = INTEGRATION / "third_party" / "aleator-example-elbo"
+OWN_SESSION = {"core_alone", "typing", "third_party", "broken_plugins"}  # the rest of INTEGRATION runs in `integration`
+EVERY_PACKAGE = nox.parametrize("package", [nox.param(name, id=name) for name in env.PACKAGES])
+TEST_TOOLS = ("pytest", "hypothesis")
+LINT_TOOLS = ("ruff", "import-linter")
+
+
+def lint_everything(session: nox.Session) -> None:
+    """Run ruff, the import contracts and every ``tools/check_*.py``, and compare the generated files."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.env["PYTHONPATH"] = os.pathsep.join(str(package.source) for package in env.PACKAGES.values())
+    session.run("lint-imports", "--no-cache")
+    for check in sorted((ROOT / "tools").glob("check_*.py")):
+        session.run("python", str(check))
+    for generator in sorted((ROOT / "tools").glob("generate_*.py")):
+        session.run("python", str(generator), "--check")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, import directions, sizes, versions, rules of the house, generated files current."""
+    env.share_torch(session)
+    env.install(session, *LINT_TOOLS, "pluggy", "tqdm")
+    lint_everything(session)
+
+
+@nox.session(requires=["wheels"])
+@nox.parametrize("scope", [nox.param(name, id=name) for name in ("sources", "programs", "programs_core_only")])
+def types(session: nox.Session, scope: str) -> None:
+    """Strict mypy on the sources, and on users' programs with and without the plugins installed."""
+    core_only = scope == "programs_core_only"
+    env.install_wheels(session, ["aleator-core"] if core_only else env.PACKAGES, "mypy")
+    folders = [INTEGRATION / "typing" / ("core_only" if core_only else "with_plugins")]
+    if scope == "sources":
+        folders = [package.source for package in env.PACKAGES.values() if package.import_name]
+        session.env["MYPYPATH"] = os.pathsep.join(map(str, folders))
+    cache = ROOT / ".mypy_cache" / scope
+    session.run("mypy", "--config-file", str(ROOT / "pyproject.toml"), f"--cache-dir={cache}", *map(str, folders))
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build each package once into dist/ and check what is in it; later sessions install these."""
+    shutil.rmtree(env.REPORTS, ignore_errors=True)
+    env.build_wheels(session)
+    session.run("python", str(ROOT / "tools" / "inspect_wheels.py"), str(env.DIST))
+
+
+@nox.session(requires=["wheels"])
+@EVERY_PACKAGE
+def tests(session: nox.Session, package: str) -> None:
+    """Each package's tests on its wheel, in an environment that holds only what it declares."""
+    env.install_wheels(session, [package], *TEST_TOOLS)
+    if env.PACKAGES[package].tests.exists():
+        env.run_pytest(session, [env.PACKAGES[package].tests])
+
+
+@nox.session(requires=["wheels"])
+def core_alone(session: nox.Session) -> None:
+    """The core without any plugin: its messages, its import, its silence, an estimator written by hand."""
+    env.install_wheels(session, ["aleator-core"], "pytest")
+    env.run_pytest(session, [INTEGRATION / "core_alone"], "-rP")
+
+
+@nox.session(requires=["wheels"])
+def broken_plugins(session: nox.Session) -> None:
+    """Really installed broken distributions beside healthy official ones."""
+    env.install_wheels(session, env.PACKAGES, "pytest", "hatchling")
+    env.run_pytest(session, [INTEGRATION / "broken_plugins"])
+
+
+@nox.session(requires=["wheels"])
+def third_party(session: nox.Session) -> None:
+    """A complete external plugin: built, installed beside the wheels it needs, tested."""
+    example = read_package(EXAMPLE / "pyproject.toml", env.PACKAGES)
+    env.install_wheels(session, example.siblings, "pytest", "hatchling")
+    with session.chdir(session.create_tmp()):
+        session.run("pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "-w", ".", str(EXAMPLE))
+        (wheel,) = Path.cwd().glob("aleator_example_elbo-*.whl")
+        env.install(session, "--force-reinstall", "--no-deps", str(wheel))
+    env.run_pytest(session, [EXAMPLE / "tests"])
+
+
+@nox.session(requires=["wheels"])
+def integration(session: nox.Session) -> None:
+    """What holds between packages, and the contract's own programs, on wheels."""
+    env.install_wheels(session, env.PACKAGES, *TEST_TOOLS)
+    folders = [folder for folder in sorted(INTEGRATION.iterdir()) if folder.is_dir() and any(folder.rglob("test_*.py"))]
+    env.run_pytest(session, [folder for folder in folders if folder.name not in OWN_SESSION])
+
+
+@nox.session(requires=["wheels"])
+def docs(session: nox.Session) -> None:
+    """Every example in a docstring, and every Python block of a README or a page of docs/."""
+    env.install_wheels(session, env.PACKAGES, "pytest", "matplotlib")
+    session.env["PYTHONPATH"] = str(ROOT / "tools")
+    modules = [package.import_name for package in env.PACKAGES.values() if package.import_name]
+    pages = [ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+    env.run_pytest(session, pages, "-p", "markdown_blocks", "--doctest-modules", "--pyargs", *modules)
+
+
+@nox.session(requires=["wheels"])
+def quickstart(session: nox.Session) -> None:
+    """The first example: weighing, then eight schools; prints posteriors and saves a picture."""
+    env.install_wheels(session, env.PACKAGES, "matplotlib")
+    session.run("python", str(ROOT / "docs" / "examples" / "quickstart.py"), *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def summary(session: nox.Session) -> None:
+    """Totals over the test reports of this run."""
+    session.run(sys.executable, str(ROOT / "tools" / "summarize_reports.py"), str(env.REPORTS))
+
+
+@nox.session(default=False)
+def quick(session: nox.Session) -> None:
+    """Lint and the fast tests of what changed, from the sources: under a minute when warm."""
+    env.share_torch(session)
+    env.install_sources(session, *LINT_TOOLS, *TEST_TOOLS)
+    lint_everything(session)
+    changed = session.run("python", str(ROOT / "tools" / "changed_tests.py"), silent=True) or ""
+    paths = [Path(line) for line in str(changed).split()]
+    if paths:
+        env.run_pytest(session, paths, "-x", "-q")
+
+
+@nox.session(default=False, requires=["wheels"])
+def soak(session: nox.Session) -> None:
+    """The long tests (marker `slow`) of every package and of the integration tests."""
+    env.install_wheels(session, env.PACKAGES, *TEST_TOOLS)
+    folders = [package.tests for package in env.PACKAGES.values() if package.tests.exists()]
+    env.run_pytest(session, [*folders, INTEGRATION], keywords="slow and not gpu")
+
+
+@nox.session(default=False, requires=["wheels"])
+def gpu(session: nox.Session) -> None:
+    """The tests that need an accelerator (marker `gpu`)."""
+    env.install_wheels(session, env.PACKAGES, *TEST_TOOLS)
+    folders = [package.tests for package in env.PACKAGES.values() if package.tests.exists()]
+    env.run_pytest(session, [*folders, INTEGRATION], keywords="gpu")
