@@ -2,9 +2,9 @@
 
     python tools/bench/soak.py [CASE ...] [--library aleator] [--steps 10000]
 
-Run it with the interpreter of the library's environment. It ends with 1 where the number of live tensors or the resident
-memory grew after the first checkpoint. Memory is counted twice: after a collection (a leak), and over a stretch without
-the collector (reference cycles: no leak, but a training that leaves them pays for the collector).
+Run it with the interpreter of the library's environment. It ends with 1 where the number of live tensors or the
+resident memory grew after the first checkpoint. What is alive is counted after a collection (growth: a leak), and once
+over a stretch without the collector (growth: reference cycles, no leak, but a training that leaves them pays).
 """
 
 from __future__ import annotations
