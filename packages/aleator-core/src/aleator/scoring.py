@@ -1,0 +1,90 @@
+"""The log-probability of one site under its mask: pure functions of the site, nothing kept in it."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints, transform_to
+
+from aleator.sites import Site
+from aleator.stash import StashKey
+
+__all__ = ["DETERMINISTIC", "is_deterministic", "plate_scale", "score_site"]
+
+DETERMINISTIC: StashKey[bool] = StashKey("deterministic")
+
+
+def is_deterministic(site: Site) -> bool:
+    """Whether the site only records a value, by ``deterministic``."""
+    return site._stash is not None and DETERMINISTIC in site._stash
+
+
+def plate_scale(site: Site) -> float:
+    """The product of ``full_size / size`` over the plates around the site."""
+    return prod(frame.full_size / frame.size for frame in site.frames if frame.size != frame.full_size and frame.size)
+
+
+def score_site(site: Site) -> tuple[Tensor, Tensor]:
+    """Return the log-probability of a sample site unmasked, and masked; both over its batch shape, neither scaled.
+
+    A masked element contributes exactly zero, and no gradient: an observed value under a mask is replaced by one in
+    the support before it is scored, so that missing data may be NaN. Under ``mask=False`` nothing is scored.
+
+    Raises:
+        ValueError: naming the site, where the distribution cannot score the value.
+    """
+    mask = site.mask
+    if mask is False or is_deterministic(site):
+        nothing = _zeros(site)
+        return nothing, nothing
+    value = site.value
+    if isinstance(mask, Tensor) and site.is_observed and isinstance(value, Tensor) and value.numel():
+        value = _fill_masked(site, value, mask)
+    try:
+        log_prob = site.fn.log_prob(value)
+    except (ValueError, RuntimeError, IndexError) as error:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(
+            f"site {site.name!r}: {type(site.fn).__name__} with batch shape {tuple(site.fn.batch_shape)} and event shape "
+            f"{tuple(site.fn.event_shape)} cannot score a value of shape {shape}: {error}"
+        ) from error
+    batch_shape = site.fn.batch_shape
+    if log_prob.shape != batch_shape and log_prob.dim() <= len(batch_shape):
+        # A value that lacks a plate's dim counts once for each element of the plate.
+        log_prob = log_prob.expand(torch.broadcast_shapes(log_prob.shape, batch_shape))
+    if isinstance(mask, Tensor):
+        return log_prob, torch.where(mask, log_prob, torch.zeros((), dtype=log_prob.dtype, device=log_prob.device))
+    return log_prob, log_prob
+
+
+def _zeros(site: Site) -> Tensor:
+    value = site.value
+    if isinstance(value, Tensor):
+        dtype = value.dtype if value.is_floating_point() else None
+        return torch.zeros(site.fn.batch_shape, dtype=dtype, device=value.device)
+    return torch.zeros(site.fn.batch_shape)
+
+
+def _fill_masked(site: Site, value: Tensor, mask: Tensor) -> Tensor:
+    event_dim = len(site.fn.event_shape)
+    event_mask = mask.reshape(mask.shape + (1,) * event_dim)
+    return torch.where(event_mask, value, feasible_value(site.fn.support, value))
+
+
+def feasible_value(support: Any, like: Tensor) -> Tensor:  # noqa: ANN401  # any constraint, dependent ones too
+    """Return some value inside a support: a constant, so that no gradient passes."""
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    if support is constraints.boolean or support is constraints.nonnegative_integer:
+        return torch.zeros((), dtype=like.dtype, device=like.device)
+    if getattr(support, "is_discrete", False):
+        lower = getattr(support, "lower_bound", None)
+        if lower is not None:
+            return torch.as_tensor(lower, dtype=like.dtype, device=like.device).detach()
+        return torch.zeros((), dtype=like.dtype, device=like.device)
+    if support is constraints.real or support is constraints.real_vector:
+        return torch.zeros((), dtype=like.dtype, device=like.device)
+    return transform_to(support)(torch.zeros_like(like)).detach()

@@ -1,0 +1,217 @@
+"""Checks of values that cost one host read per run, not one per site.
+
+Inside a run, a distribution's constructor and an observed site only *note* what must hold. The run evaluates all
+notes at its end: values under one elementwise constraint are joined and compared at once, the verdicts are joined
+again, and one flag is read. Only when the flag says that something is wrong are the notes walked one by one to name
+the culprit. Outside a run a check reads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.constraints import Constraint
+from torch.utils.weak import WeakIdKeyDictionary
+
+from aleator import settings
+from aleator.capture import values_are_readable
+from aleator.errors import ParameterError, SupportError
+
+__all__ = ["PENDING", "PendingChecks", "check_arguments", "check_support", "is_enabled"]
+
+Checks = tuple[tuple[str, Constraint, Any], ...]
+
+_REAL = {constraints.real, constraints.real_vector}
+_ELEMENTWISE: set[Constraint] = {
+    constraints.real,
+    constraints.positive,
+    constraints.nonnegative,
+    constraints.unit_interval,
+    constraints.boolean,
+    constraints.nonnegative_integer,
+    constraints.positive_integer,
+}
+
+
+class _Note(NamedTuple):
+    """One thing that must hold: a distribution's argument, or the value of a site."""
+
+    owner: Any
+    label: str
+    constraint: Constraint
+    value: Tensor
+    mask: Tensor | None = None
+
+    def holds(self) -> Tensor:
+        """Say where the value lies in its constraint; masked elements always do."""
+        verdict = self.constraint.check(self.value)
+        return verdict if self.mask is None else verdict | ~self.mask
+
+
+@final
+class PendingChecks:
+    """The notes of one run.
+
+    Args:
+        keep: False discards every note: nothing is checked in this run (a captured step, for instance).
+    """
+
+    __slots__ = ("keep", "notes", "owners")
+
+    def __init__(self, keep: bool = True) -> None:
+        self.keep = keep
+        self.notes: list[_Note] = []
+        self.owners: list[tuple[str, Any]] = []
+
+    def violated(self, finite_is_known: bool = False) -> Tensor | None:
+        """Return one boolean scalar, True where a note does not hold; ``None`` where there is nothing to check.
+
+        Args:
+            finite_is_known: leave out the notes that only ask for "not NaN"; the caller reads a number (the loss)
+                which is NaN when one of them fails.
+        """
+        groups: dict[tuple[Constraint, torch.device], list[Tensor]] = {}
+        verdicts: list[Tensor] = []
+        seen: set[tuple[int, Constraint]] = set()
+        with torch.no_grad():
+            for note in self.notes:
+                constraint, value = note.constraint, note.value
+                if finite_is_known and constraint in _REAL:
+                    continue
+                mark = (id(value), constraint)
+                if mark in seen:
+                    continue
+                seen.add(mark)
+                if constraint in _ELEMENTWISE and note.mask is None:
+                    groups.setdefault((constraint, value.device), []).append(value)
+                else:
+                    verdicts.append(note.holds().all())
+            for (constraint, _), values in groups.items():
+                joined = values[0] if len(values) == 1 else torch.cat([value.reshape(-1) for value in values])
+                verdicts.append(constraint.check(joined).all())
+            if not verdicts:
+                return None
+            if len(verdicts) == 1:
+                return verdicts[0].logical_not()
+            device = verdicts[0].device
+            return torch.stack([verdict.to(device) for verdict in verdicts]).all().logical_not()
+
+    def raise_if_violated(self) -> None:
+        """Read the one flag, and raise the named error where it is set."""
+        if not self.notes or not values_are_readable():
+            return
+        flag = self.violated()
+        if flag is not None and bool(flag):
+            self.raise_culprit()
+        self.remember()
+
+    def remember(self) -> None:
+        """Record, once all notes are known to hold, that observed tensors need no further check while unchanged."""
+        for note in self.notes:
+            if isinstance(note.owner, str) and note.mask is None and not (note.value.requires_grad or note.value.is_inference()):
+                _KNOWN_GOOD[note.value] = (_version(note.value), note.constraint)
+
+    def raise_culprit(self) -> None:
+        """Walk the notes and raise for the first that does not hold; return where all of them hold."""
+        with torch.no_grad():
+            for note in self.notes:
+                if not bool(note.holds().all()):
+                    _raise(note, self._site_of(note.owner))
+
+    def _site_of(self, owner: Any) -> str | None:  # noqa: ANN401  # a distribution or a site's name
+        if isinstance(owner, str):
+            return owner
+        for name, fn in self.owners:
+            if any(part is owner for part in _layers(fn)):
+                return name
+        return None
+
+
+# A cache, nothing more: data are the same tensors in every step of a full-batch run, and what held for a tensor holds
+# while it is unchanged. Keyed by identity, with torch's version counter inside.
+_KNOWN_GOOD: Any = WeakIdKeyDictionary()
+
+PENDING: ContextVar[PendingChecks | None] = ContextVar("aleator_pending_checks", default=None)
+
+
+def is_enabled(validate_args: bool | None = None) -> bool:
+    """Tell whether to check: an explicit flag wins over the context's setting."""
+    return settings.get().validate if validate_args is None else validate_args
+
+
+def check_arguments(owner: Any, checks: Checks) -> None:  # noqa: ANN401  # any distribution
+    """Note, or outside a run check at once, that each argument of a distribution lies in its constraint.
+
+    Args:
+        owner: the distribution under construction; a later error names its class and its site.
+        checks: triples ``(argument, constraint, value)``; values that are no tensors are checked at once.
+
+    Raises:
+        ParameterError: outside a run, for the first argument that does not hold.
+    """
+    pending = PENDING.get()
+    if pending is not None:
+        if pending.keep:
+            notes = pending.notes
+            for label, constraint, value in checks:
+                if isinstance(value, Tensor):
+                    notes.append(_Note(owner, label, constraint, value))
+                else:
+                    _check_now(_Note(owner, label, constraint, torch.as_tensor(value)))
+        return
+    if values_are_readable():
+        for label, constraint, value in checks:
+            _check_now(_Note(owner, label, constraint, torch.as_tensor(value)))
+
+
+def check_support(name: str, support: Constraint, value: Tensor, mask: Tensor | None = None) -> None:
+    """Note, or outside a run check at once, that the value of a site lies in its support where the mask is True.
+
+    Raises:
+        SupportError: outside a run, where it does not.
+    """
+    pending = PENDING.get()
+    if pending is not None:
+        if pending.keep and _KNOWN_GOOD.get(value) != (_version(value), support):
+            pending.notes.append(_Note(name, "value", support, value, mask))
+    elif values_are_readable():
+        _check_now(_Note(name, "value", support, value, mask))
+
+
+def _version(value: Tensor) -> int:
+    """The count of in-place changes; inference tensors keep none, so nothing is remembered about them."""
+    return -1 if value.is_inference() else value._version
+
+
+def _check_now(note: _Note) -> None:
+    if not bool(note.holds().all()):
+        _raise(note, note.owner if isinstance(note.owner, str) else None)
+
+
+def _layers(fn: Any) -> Iterator[Any]:  # noqa: ANN401  # wrappers of any distribution
+    while fn is not None:
+        yield fn
+        fn = getattr(fn, "base_dist", None)
+
+
+def _raise(note: _Note, site: str | None) -> None:
+    holds = note.holds()
+    value = note.value
+    if holds.shape != value.shape:
+        holds = holds.reshape(holds.shape + (1,) * (value.dim() - holds.dim())).expand_as(value)
+    found = value[~holds].flatten()[:3].tolist()
+    where = f"site {site!r}: " if site is not None else ""
+    if isinstance(note.owner, str):
+        raise SupportError(
+            f"{where}the value must lie in the support {note.constraint}, but holds {found} "
+            f"(shape {tuple(value.shape)}); check the data, or give the site a distribution that can produce them"
+        )
+    raise ParameterError(
+        f"{where}{type(note.owner).__name__} expects {note.label!r} in {note.constraint}, but found {found} "
+        f"(shape {tuple(value.shape)}); constrain the parameter, or transform the value before it gets here"
+    )
