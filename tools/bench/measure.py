@@ -74,10 +74,11 @@ def _measure_case(plan: Plan, figures: CaseFigures, sessions: Mapping[str, Sessi
     numbers: dict[str, int] = {}
     readings: list[list[float]] = []
     for library, session in sessions.items():
-        session.ask("prepare", case.name, "on" if plan.validate else "off")
+        validate = "on" if plan.validate else "off"
+        readings.append(session.ask("readings", case.name, SEED, case.steps_compared, validate)["readings"])
+        session.ask("prepare", case.name, validate)
         operators = session.ask("operators", case.name)
         figures.operators[library] = {"total": operators["total"], "host_reads": operators["host_reads"]}
-        readings.append(session.ask("readings", case.name, SEED, case.steps_compared)["readings"])
         trial = session.ask("run", case.name, 20)["seconds"] / 20
         numbers[library] = max(5, round(plan.block_seconds / trial))
     if len(readings) > 1:

@@ -5,7 +5,7 @@ Requests (words separated by blanks):
 - ``versions``: the versions of Python, torch and the library;
 - ``prepare CASE on|off``: make the program anew, with validation on or off, and run it a few times;
 - ``run CASE N``: seconds that N runs took, by the clock and by the processor;
-- ``readings CASE SEED N``: the readings of N runs from a seed, on the prepared program;
+- ``readings CASE SEED N on|off``: the readings of the first N runs of a program made anew under a seed;
 - ``operators CASE``: operators that one run dispatches, by name;
 - ``breakdown CASE SECONDS``: where the time goes (``sampler.py``);
 - ``reference N``: seconds that N runs of a fixed calculation took, without the library: it shows the machine;
@@ -85,9 +85,10 @@ class Worker:
         """Time a block of runs; garbage of earlier ones is collected before, and the collector stays on."""
         return _timed(self.programs[case].run, int(number))
 
-    def readings(self, case: str, seed: str, number: str) -> dict[str, object]:
-        """What the program computes from a seed on."""
-        program = self.programs[case]
+    def readings(self, case: str, seed: str, number: str, validate: str) -> dict[str, object]:
+        """What the program computes from its start; it has to be prepared anew before it is timed."""
+        self.programs.pop(case, None)
+        program = load(case).factories[self.library](validate == "on")
         program.reseed(int(seed))
         return {"readings": [program.reading() for _ in range(int(number))]}
 

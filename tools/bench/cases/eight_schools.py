@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from torch import Tensor
 
 from bench.cases import training
 from bench.contract import Case, Program
@@ -73,4 +76,34 @@ def in_pyro(validate: bool) -> Program:
     return training.in_pyro(model, guide, 0.01, validate)
 
 
-CASE = Case("eight_schools", "eight schools, non-centred", {"aleator": in_aleator, "pyro": in_pyro}, mark=0.5)
+def in_torch(_validate: bool) -> Program:
+    """The step written out."""
+    effects, errors = torch.tensor(EFFECTS), torch.tensor(ERRORS)
+    log_errors = errors.log().sum()
+    leaves = [torch.zeros(shape, requires_grad=True) for shape in ((), (), (), (), (8,), (8,))]
+    mu_loc, mu_log_scale, tau_loc, tau_log_scale, eta_loc, eta_log_scale = leaves
+
+    def loss() -> Tensor:
+        mu_noise, tau_noise, eta_noise = torch.randn(()), torch.randn(()), torch.randn(8)
+        mu = mu_loc + mu_log_scale.exp() * mu_noise
+        log_tau = tau_loc + tau_log_scale.exp() * tau_noise
+        tau = log_tau.exp()
+        eta = eta_loc + eta_log_scale.exp() * eta_noise
+        log_p = -0.5 * (mu / 5.0) ** 2 - torch.log1p((tau / 5.0) ** 2)
+        log_p = log_p - 0.5 * (eta.square().sum() + ((effects - mu - tau * eta) / errors).square().sum()) - log_errors
+        log_q = -0.5 * (mu_noise**2 + tau_noise**2 + eta_noise.square().sum())
+        log_q = log_q - mu_log_scale - tau_log_scale - log_tau - eta_log_scale.sum()
+        return log_q - log_p + CONSTANT
+
+    return training.in_torch(loss, leaves, 0.01)
+
+
+# log(5) of mu's prior, the half Cauchy's log(5 pi / 2), and the normal constants that do not cancel
+CONSTANT = math.log(5.0) + math.log(5.0 * math.pi / 2) + (17 - 10) * training.HALF_LOG_TWO_PI
+
+CASE = Case(
+    "eight_schools",
+    "eight schools, non-centred",
+    {"aleator": in_aleator, "pyro": in_pyro, "torch": in_torch},
+    mark=0.5,
+)

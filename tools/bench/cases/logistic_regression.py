@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -72,4 +74,30 @@ def in_pyro(validate: bool) -> Program:
     return training.in_pyro(model, guide, 0.01, validate)
 
 
-CASE = Case("logistic_regression", "logistic regression 1000 x 20", {"aleator": in_aleator, "pyro": in_pyro}, mark=0.5)
+def in_torch(_validate: bool) -> Program:
+    """The step written out."""
+    rows, labels = data()
+    shapes_and_values = (((COLUMNS,), 0.0), ((COLUMNS,), math.log(0.1)), ((), 0.0), ((), math.log(0.1)))
+    leaves = [torch.full(shape, value, requires_grad=True) for shape, value in shapes_and_values]
+    weights_loc, weights_log_scale, intercept_loc, intercept_log_scale = leaves
+
+    def loss() -> Tensor:
+        weights_noise, intercept_noise = torch.randn(COLUMNS), torch.randn(())
+        weights = weights_loc + weights_log_scale.exp() * weights_noise
+        intercept = intercept_loc + intercept_log_scale.exp() * intercept_noise
+        log_p = -0.5 * (weights.square().sum() + intercept**2)
+        logits = rows @ weights + intercept
+        log_p = log_p - torch.nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+        log_q = -0.5 * (weights_noise.square().sum() + intercept_noise**2)
+        log_q = log_q - weights_log_scale.sum() - intercept_log_scale
+        return log_q - log_p
+
+    return training.in_torch(loss, leaves, 0.01)
+
+
+CASE = Case(
+    "logistic_regression",
+    f"logistic regression {ROWS} x {COLUMNS}",
+    {"aleator": in_aleator, "pyro": in_pyro, "torch": in_torch},
+    mark=0.5,
+)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from torch import Tensor
 
 from bench.cases import training
 from bench.contract import Case, Program
@@ -52,4 +55,20 @@ def in_pyro(validate: bool) -> Program:
     return training.in_pyro(model, guide, 0.003, validate)
 
 
-CASE = Case("weighing", "weighing", {"aleator": in_aleator, "pyro": in_pyro}, mark=0.5)
+def in_torch(_validate: bool) -> Program:
+    """The step written out."""
+    measured = torch.tensor(MEASURED)
+    a = torch.tensor(GUESS, requires_grad=True)
+    log_b = torch.tensor(0.0, requires_grad=True)
+
+    def loss() -> Tensor:
+        noise = torch.randn(())
+        weight = a + log_b.exp() * noise
+        log_p = -0.5 * ((weight - GUESS) ** 2 + ((measured - weight) / 0.75) ** 2) - math.log(0.75)
+        log_q = -0.5 * noise**2 - log_b
+        return log_q - log_p + training.HALF_LOG_TWO_PI
+
+    return training.in_torch(loss, [a, log_b], 0.003)
+
+
+CASE = Case("weighing", "weighing", {"aleator": in_aleator, "pyro": in_pyro, "torch": in_torch}, mark=0.5)
