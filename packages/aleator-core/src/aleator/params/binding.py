@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import final
 
@@ -13,6 +13,7 @@ from torch.distributions.transforms import Transform
 
 from aleator.errors import ParameterError
 from aleator.params.entries import Entry, LeafReference, StoredParameter, is_identity, transform_for
+from aleator.params.lean_transforms import forward_of
 from aleator.params.naming import nearest
 
 __all__ = ["BOUND", "Binding"]
@@ -78,8 +79,9 @@ class Binding:
             ParameterError: the name is not among those bound.
         """
         unconstrained = self.leaf(name)
-        transform, known = self._constraint_of(name, constraint)
-        value: Tensor = unconstrained if is_identity(known) else transform(unconstrained)
+        stored = self._stored.get(name)
+        forward = stored.forward if stored is not None else self._forward_of(name, constraint)
+        value = unconstrained if forward is None else forward(unconstrained)
         value.unconstrained = LeafReference(unconstrained)  # type: ignore[attr-defined]  # as a stored value has it
         return value
 
@@ -107,10 +109,14 @@ class Binding:
                 "run the program once before, or add the name to what is bound"
             ) from None
 
+    def _forward_of(self, name: str, stated: Constraint | None) -> Callable[[Tensor], Tensor] | None:
+        transform, constraint = self._constraint_of(name, stated)
+        return None if is_identity(constraint) else forward_of(transform)
+
     def _constraint_of(self, name: str, stated: Constraint | None) -> tuple[Transform, Constraint]:
         stored = self._stored.get(name)
         if stored is not None:
-            return stored.entry.transform, stored.entry.constraint
+            return stored.entry[1:]
         known = self._unstored.get(name)
         if known is None:
             constraint = constraints.real if stated is None else stated

@@ -161,7 +161,7 @@ def _is_plain(kind: type[Constraint]) -> bool:
     return kind not in _NAMES and any(type(singleton) is kind for singleton in _SINGLETONS.values())
 
 
-def _encode_argument(value: Any, parameter: str) -> Any:
+def _encode_argument(value: object, parameter: str) -> object:
     if isinstance(value, Constraint):
         return encode_constraint(value, parameter)
     if isinstance(value, Tensor):
@@ -178,7 +178,7 @@ def _encode_argument(value: Any, parameter: str) -> Any:
     )
 
 
-def _decode_argument(value: Any, parameter: str) -> Any:
+def _decode_argument(value: object, parameter: str) -> object:
     if isinstance(value, Mapping):
         return decode_constraint(value, parameter)
     if isinstance(value, list):
@@ -188,7 +188,7 @@ def _decode_argument(value: Any, parameter: str) -> Any:
     raise CheckpointError(f"parameter {parameter!r}: the saved constraint is damaged: {value!r}")
 
 
-def _same_value(ours: Any, theirs: Any) -> bool:
+def _same_value(ours: object, theirs: object) -> bool:
     if ours is theirs:
         return True
     if isinstance(ours, Constraint) and isinstance(theirs, Constraint):
@@ -229,7 +229,7 @@ def _tensors_in(values: Sequence[Any]) -> list[Tensor]:
     return found
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     if isinstance(value, Constraint):
         return describe_constraint(value)
     if isinstance(value, list | tuple):

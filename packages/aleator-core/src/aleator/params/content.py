@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import struct
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,10 +15,10 @@ __all__ = ["checksum", "snapshot"]
 
 
 class _Hash(Protocol):
-    def update(self, data: Any, /) -> None: ...
+    def update(self, data: bytes | ctypes.Array[ctypes.c_char], /) -> None: ...
 
 
-def snapshot(value: Any, where: str) -> Any:
+def snapshot(value: object, where: str) -> object:
     """Return a copy that holds exact builtin types and compact tensors without a graph.
 
     Numbers of subclasses (NumPy's, for instance) become builtin ones, tensors of subclasses plain ones: a safe reader
@@ -49,7 +49,7 @@ def snapshot(value: Any, where: str) -> Any:
     )
 
 
-def checksum(value: Any) -> str:
+def checksum(value: object) -> str:
     """Return the SHA-256 of a value, the same for every order of a dict's keys and every device.
 
     Raises:
@@ -78,7 +78,7 @@ def _copied(value: Tensor, where: str) -> Tensor:
         return plain.as_subclass(Tensor).clone(memory_format=torch.contiguous_format)
 
 
-def _add(total: _Hash, value: Any) -> None:
+def _add(total: _Hash, value: object) -> None:
     """Feed a value to the hash, each kind under a mark of its own and with its length, so that no two values agree."""
     if isinstance(value, Tensor):
         _add(total, ["tensor", str(value.dtype), list(value.shape)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.distributions.constraints import Constraint
@@ -15,7 +13,7 @@ from aleator.params.initial import as_value, unconstrain
 __all__ = ["created"]
 
 
-def created(name: str, init: Any, constraint: Constraint) -> StoredParameter:
+def created(name: str, init: object, constraint: Constraint) -> StoredParameter:
     """Make a parameter from its initial value.
 
     Args:

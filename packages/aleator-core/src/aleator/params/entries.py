@@ -74,12 +74,13 @@ class StoredParameter:
 
     __slots__ = ("constraint", "entry", "forward", "leaf", "reference", "settled", "shape")
 
-    def __init__(self, leaf: Tensor, constraint: Constraint, transform: Any) -> None:
+    def __init__(self, leaf: Tensor, constraint: Constraint, transform: transforms.Transform) -> None:
         self.entry = Entry(leaf, transform, constraint)
         self.leaf = leaf
         self.constraint = constraint
         self.forward = None if is_identity(constraint) else forward_of(transform)
-        self.shape = leaf.shape if self.forward is None else torch.Size(transform.forward_shape(leaf.shape))
+        forward_shape: Any = transform.forward_shape
+        self.shape = leaf.shape if self.forward is None else torch.Size(forward_shape(leaf.shape))
         self.reference = LeafReference(leaf)
         self.settled = False
         leaf.unconstrained = self.reference  # type: ignore[attr-defined]  # the leaf of a real parameter is its value
@@ -93,7 +94,7 @@ class StoredParameter:
         value.unconstrained = self.reference  # type: ignore[attr-defined]  # as users of Pyro expect
         return value
 
-    def compare(self, name: str, init: Any, constraint: Constraint | None) -> None:
+    def compare(self, name: str, init: object, constraint: Constraint | None) -> None:
         """Warn, once, where the shape of a tensor or the constraint that a program states is not the stored one."""
         differences = []
         if isinstance(init, Tensor) and init.shape != self.shape:

@@ -23,6 +23,7 @@ __all__ = ["FORMAT_VERSION", "MapLocation", "read_checkpoint", "write_checkpoint
 
 FORMAT = "aleator-checkpoint"
 FORMAT_VERSION = 1
+_ARCHIVE = b"PK\x03\x04"  # the zip archive that torch.save makes
 
 MapLocation = Callable[[Any, str], Any] | torch.device | str | dict[str, str] | None
 
@@ -77,6 +78,10 @@ def read_checkpoint(path: str | os.PathLike[str], kind: str, map_location: MapLo
     """
     path = Path(path)
     with path.open("rb") as file:
+        # torch would take other, older formats too, with readers of their own: no need to let a stranger choose.
+        if file.read(len(_ARCHIVE)) != _ARCHIVE:
+            raise CheckpointError(f"{path} is damaged, or no file of Aleator: it does not begin as one")
+        file.seek(0)
         envelope = _load(file, path, map_location)
     if not isinstance(envelope, dict) or envelope.get("format") != FORMAT:
         raise CheckpointError(
@@ -96,7 +101,7 @@ def read_checkpoint(path: str | os.PathLike[str], kind: str, map_location: MapLo
     return content
 
 
-def _load(file: BinaryIO, path: Path, map_location: MapLocation) -> Any:
+def _load(file: BinaryIO, path: Path, map_location: MapLocation) -> object:
     try:
         return torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError:

@@ -17,7 +17,7 @@ from aleator.params.constraint_codec import describe_constraint
 __all__ = ["as_value", "check_leaf", "unconstrain"]
 
 
-def as_value(name: str, given: Any) -> Tensor:
+def as_value(name: str, given: object) -> Tensor:
     """Return a value as a tensor of numbers that can be stored.
 
     Args:
@@ -128,14 +128,15 @@ def _check_inside(name: str, value: Tensor, constraint: Constraint) -> None:
         )
 
 
-def _holds(constraint: Any, value: Tensor) -> Tensor:
+def _holds(constraint: Constraint, value: Tensor) -> Tensor:
     holds: Tensor
+    check: Any = constraint.check
     if type(constraint) is type(constraints.simplex):
         # torch allows the sum 1e-6, which rounding alone exceeds in a softmax over many values in single precision.
         tolerance = max(1e-6, 64 * torch.finfo(value.dtype).eps)
         holds = (value >= 0).all(-1) & ((value.double().sum(-1) - 1).abs() < tolerance)
     else:
-        holds = constraint.check(value)
+        holds = check(value)
     return holds
 
 

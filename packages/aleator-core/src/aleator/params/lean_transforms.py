@@ -33,7 +33,7 @@ class _Softmax(transforms.SoftmaxTransform):
         return torch.softmax(x, -1)
 
 
-def lean(transform: Any) -> Any:
+def lean(transform: Any) -> Any:  # noqa: ANN401  # torch's transforms have untyped constructors
     """Return a transform that gives the same values in fewer kernels, or the given one.
 
     Example:
@@ -54,7 +54,7 @@ def lean(transform: Any) -> Any:
     return transform
 
 
-def forward_of(transform: Any) -> Callable[[Tensor], Tensor]:
+def forward_of(transform: transforms.Transform) -> Callable[[Tensor], Tensor]:
     """Return the function that a transform computes, without the calls in between where it keeps no cache."""
     forward: Callable[[Tensor], Tensor] = transform
     if type(transform) is transforms.ExpTransform and not transform._cache_size:
@@ -64,7 +64,7 @@ def forward_of(transform: Any) -> Callable[[Tensor], Tensor]:
     return forward
 
 
-def _does_nothing(transform: Any) -> bool:
+def _does_nothing(transform: object) -> bool:
     return (
         type(transform) is transforms.AffineTransform
         and not isinstance(transform.loc, Tensor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import Any, cast
+from typing import TypeVar, cast
 
 from torch import Tensor
 from torch.distributions.constraints import Constraint
@@ -16,6 +16,7 @@ from aleator.params.naming import MissingParameterError, nearest
 
 __all__ = ["Init", "Readable"]
 
+T = TypeVar("T")
 Init = Tensor | float | Callable[[], Tensor | float] | None
 
 
@@ -67,7 +68,7 @@ class Readable(ABC):
         """Return the constrained value under a name; ``ParameterError``, also a ``KeyError``, where there is none."""
         return self.read(name)
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: str, default: T | None = None) -> Tensor | T | None:
         """Return the constrained value under a name, or the default."""
         return self.read(name) if name in self else default
 

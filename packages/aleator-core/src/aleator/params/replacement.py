@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -37,6 +38,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         OSError: the folder is missing or not writable, or the disk is full; the file at ``path`` is as it was.
     """
     target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder to save into", str(target.parent))
     partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_SUFFIX}")
     _remove_stale(target)
     descriptor = _open_anonymous(target.parent)
@@ -44,14 +47,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     if descriptor is None:
         descriptor = _open_locked(partial)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
+        with ExitStack() as copies, os.fdopen(descriptor, "w+b") as file:
             _keep_permissions(target, descriptor)
             yield file
             file.flush()
             os.fsync(descriptor)
             if not is_named:
                 is_named = True
-                _give_name(file, partial)
+                _give_name(file, partial, copies)
             if fcntl is None:
                 file.close()
             os.replace(partial, target)
@@ -84,8 +87,11 @@ def _open_locked(partial: Path) -> int:
         os.close(descriptor)
 
 
-def _give_name(file: BinaryIO, partial: Path) -> None:
-    """Link a file without a name into the folder; where that is refused, copy it there."""
+def _give_name(file: BinaryIO, partial: Path, copies: ExitStack) -> None:
+    """Link a file without a name into the folder; where that is refused, copy it there.
+
+    The copy stays open, and thereby locked, as long as ``copies`` does.
+    """
     if fcntl is not None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
     folder = os.open(partial.parent, os.O_RDONLY)
@@ -95,12 +101,12 @@ def _give_name(file: BinaryIO, partial: Path) -> None:
             f"/proc/self/fd/{file.fileno()}", partial.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True
         )
     except OSError:
-        with os.fdopen(_open_locked(partial), "wb") as copy:
-            os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
-            file.seek(0)
-            shutil.copyfileobj(file, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
+        copy = copies.enter_context(os.fdopen(_open_locked(partial), "wb"))
+        os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
+        file.seek(0)
+        shutil.copyfileobj(file, copy)
+        copy.flush()
+        os.fsync(copy.fileno())
     finally:
         os.close(folder)
 

@@ -140,7 +140,7 @@ def _tensor(value: object) -> Tensor:
     return value
 
 
-def _parts(state: Any) -> tuple[dict[str, tuple[Tensor, Constraint]], dict[str, Tensor]]:
+def _parts(state: object) -> tuple[dict[str, tuple[Tensor, Constraint]], dict[str, Tensor]]:
     """Check a state and return (value, constraint) by name, and the buffers."""
     if not isinstance(state, Mapping) or set(state) - {"params", "constraints", "buffers"}:
         found = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__

@@ -138,20 +138,22 @@ class ParamStore(Readable):
         Raises:
             ParameterError: the stored value has another shape, or the tensor cannot be a leaf of the store.
         """
+        stored = self._parameters.get(name)
+        if stored is not None and stored.leaf is parameter:
+            return parameter
         with self._changing(f"adopt parameter {name!r}"):
             stored = self._parameters.get(name)
             if stored is None:
                 return self.register(name, parameter)
-            if stored.leaf is not parameter:
-                check_leaf(name, parameter, values=False)
-                if stored.leaf.shape != parameter.shape:
-                    raise ParameterError(
-                        f"parameter {name!r} is stored with shape {tuple(stored.leaf.shape)}, but the given tensor "
-                        f"has shape {tuple(parameter.shape)}; clear the store, or build the module as it was"
-                    )
-                with torch.inference_mode(False), torch.no_grad():
-                    parameter.copy_(stored.leaf)
-                self._parameters[name] = StoredParameter(parameter, stored.constraint, stored.entry.transform)
+            check_leaf(name, parameter, values=False)
+            if stored.leaf.shape != parameter.shape:
+                raise ParameterError(
+                    f"parameter {name!r} is stored with shape {tuple(stored.leaf.shape)}, but the given tensor "
+                    f"has shape {tuple(parameter.shape)}; clear the store, or build the module as it was"
+                )
+            with torch.inference_mode(False), torch.no_grad():
+                parameter.copy_(stored.leaf)
+            self._parameters[name] = StoredParameter(parameter, stored.constraint, stored.entry.transform)
         return parameter
 
     @property
