@@ -23,6 +23,7 @@ import environments as env  # noqa: E402  # tools/ is no package: it is put on t
 from packages import read_package  # noqa: E402  # as above
 
 nox.needs_version = ">=2025.2.9"  # the first with `requires`
+nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = [
     "lint",

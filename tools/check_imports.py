@@ -1,0 +1,70 @@
+"""Rules 1, 2 and 4 across packages: what a package imports it declares, and it enters others by their public names.
+
+Checked on every import statement, also those inside functions and under ``TYPE_CHECKING``:
+
+- an import of another distribution is declared in ``pyproject.toml`` (the core declares no sibling, so it imports
+  none);
+- nothing private (a module or name with a leading underscore) is imported from another distribution;
+- a plugin's entry-point module imports ``aleator.plugins`` alone, so that discovery stays light;
+- pluggy is imported in ``aleator.plugins`` only: no hook runs where sites are sampled.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from packages import Package, load_packages, requirement_name
+from sources import finish, parse, relative
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
+    """Yield the line, the module and the name (or an empty string) of every import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from ((node.lineno, node.module, alias.name) for alias in node.names)
+
+
+def _is_private(part: str) -> bool:
+    return part.startswith("_") and not part.endswith("__")
+
+
+def problem(package: Package, owners: dict[str, str], path: Path, module: str, name: str) -> str | None:
+    """Return what is wrong with one import, or ``None``."""
+    top = module.split(".")[0]
+    if top in sys.stdlib_module_names:
+        return None
+    if path.relative_to(package.source).with_suffix("").as_posix().replace("/", ".") in package.entry_points.values():
+        return None if module == "aleator.plugins" else "an entry-point module imports aleator.plugins alone"
+    if top == package.import_name:
+        return None
+    if top == "pluggy" and "plugins" not in path.parts:
+        return "pluggy belongs to aleator.plugins: no hook runs where sites are sampled"
+    declared = {requirement_name(requirement) for requirement in package.requirements}
+    if owners.get(top, requirement_name(top)) not in declared:
+        return f"{package.name} does not declare {owners.get(top, top)}"
+    if top in owners and any(map(_is_private, [*module.split("."), name])):
+        return f"{module}.{name} is private to {owners[top]}".replace(". ", " ")
+    return None
+
+
+def main() -> None:
+    """Print every import that is undeclared, private or misplaced."""
+    packages = load_packages()
+    owners = {package.import_name: package.name for package in packages.values() if package.import_name}
+    problems, count = [], 0
+    for package in packages.values():
+        for path in sorted(package.source.rglob("*.py")):
+            for line, module, name in imports(parse(path)):
+                count += 1
+                if found := problem(package, owners, path, module, name):
+                    problems.append(f"{relative(path)}:{line}: {found}")
+    finish(problems, f"{count} imports are declared, public and in their place")
+
+
+if __name__ == "__main__":
+    main()

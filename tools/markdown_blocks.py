@@ -1,0 +1,58 @@
+"""A pytest plugin that runs the Python blocks of Markdown pages: ``pytest -p markdown_blocks PAGE.md``.
+
+The blocks of a page run in order and share their names, as a reader would type them. A block under the line
+``<!-- not run: REASON -->`` is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, final
+
+import pytest
+
+__all__ = ["MarkdownBlock", "MarkdownPage", "pytest_collect_file"]
+
+FENCE = re.compile(r"^```python\s*$(?P<code>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
+NOT_RUN = re.compile(r"<!-- not run: \S.* -->\s*$")
+
+
+@final
+class MarkdownBlock(pytest.Item):
+    """One block of a page."""
+
+    def __init__(self, *, code: str, line: int, names: dict[str, Any], **settings: Any) -> None:  # noqa: ANN401  # pytest's
+        super().__init__(**settings)
+        self.code = code
+        self.line = line
+        self.names = names
+
+    def runtest(self) -> None:
+        """Run the block among the names that earlier blocks left."""
+        padded = "\n" * self.line + self.code
+        exec(compile(padded, str(self.path), "exec"), self.names)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Say where the block stands."""
+        return self.path, self.line, f"{self.path.name}:{self.line}"
+
+
+@final
+class MarkdownPage(pytest.File):
+    """A page with Python blocks."""
+
+    def collect(self) -> Iterator[MarkdownBlock]:
+        """Yield the page's blocks, unless they are marked as not run."""
+        text = self.path.read_text(encoding="utf-8")
+        names: dict[str, Any] = {"__name__": self.path.stem}
+        for match in FENCE.finditer(text):
+            line = text.count("\n", 0, match.start("code"))
+            if not NOT_RUN.search(text[: match.start()]):
+                yield MarkdownBlock.from_parent(self, name=f"line {line}", code=match["code"], line=line, names=names)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> MarkdownPage | None:
+    """Collect Markdown pages beside whatever else is collected."""
+    return MarkdownPage.from_parent(parent, path=file_path) if file_path.suffix == ".md" else None
