@@ -1,0 +1,114 @@
+"""The one torch.optim optimizer of a run, which parameters join as they appear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from aleator.optim.optimizer import Params
+
+__all__ = ["TorchRun"]
+
+
+@final
+class TorchRun:
+    """A torch.optim optimizer and the names of the leaves it steps; it changes as the run goes on.
+
+    Attributes:
+        optimizer: None until the first parameter joins.
+        params: leaf by name.
+    """
+
+    __slots__ = ("optimizer", "params")
+
+    def __init__(self) -> None:
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.params: dict[str, Tensor] = {}
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups."""
+        return [] if self.optimizer is None else self.optimizer.param_groups
+
+    def groups(self) -> list[list[str]]:
+        """Return the names in each parameter group; the first of a group gives its learning rate a name."""
+        names = {id(param): name for name, param in self.params.items()}
+        return [[names[id(param)] for param in group["params"]] for group in self.param_groups]
+
+    def rates(self) -> dict[str, Tensor]:
+        """Return the learning rate of each group, in double precision on the CPU."""
+        pairs = zip(self.groups(), self.param_groups, strict=True)
+        return {names[0]: torch.tensor(float(group["lr"]), dtype=torch.float64) for names, group in pairs}
+
+    def set_rates_(self, rates: Mapping[str, Tensor]) -> None:
+        """Give each group another learning rate."""
+        for names, group in zip(self.groups(), self.param_groups, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rates[names[0]])
+            else:
+                group["lr"] = float(rates[names[0]])
+
+    def take_(self, params: Params, part: torch.optim.Optimizer, home: dict[str, Any] | None = None) -> None:
+        """Take over the parameters of a freshly made optimizer, and what it has made for them.
+
+        Args:
+            params: the parameters, by name.
+            part: optimizer made for them alone; torch checks options only when it makes one.
+            home: group of the same options that they go into; None for groups of their own.
+        """
+        self.params.update(params)
+        if self.optimizer is None:
+            self.optimizer = part
+            return
+        for group in part.param_groups:
+            if home is None:
+                self.optimizer.add_param_group(group)
+            else:
+                home["params"].extend(group["params"])
+        self.optimizer.state.update(part.state)
+
+    def follow_(self, params: Params) -> None:
+        """Step other leaves of the same names from now on, with what is remembered of the old ones."""
+        moved = {name: params[name] for name, old in self.params.items() if params.get(name, old) is not old}
+        for name, new in moved.items():
+            old = self.params[name]
+            for group in self.param_groups:
+                group["params"][:] = [new if param is old else param for param in group["params"]]
+            if self.optimizer is not None and old in self.optimizer.state:
+                self.optimizer.state[new] = self.optimizer.state.pop(old)
+            self.params[name] = new
+
+    def step_(self, grads: Params | None, evaluate: Callable[[], tuple[Tensor, Params]] | None = None) -> None:
+        """Step once, on given gradients or on those that ``evaluate`` finds; the leaves' ``grad`` stay what they are.
+
+        Args:
+            grads: gradient by name; a parameter without one is left as it is.
+            evaluate: returns loss and gradients at the leaves' present values, for a step that looks several times.
+        """
+        if self.optimizer is None:
+            return
+        before = {name: param.grad for name, param in self.params.items()}
+        try:
+            if evaluate is None:
+                self._set_grads_(grads or {})
+                self.optimizer.step()
+            else:
+                self.optimizer.step(self._closure(evaluate))
+        finally:
+            for name, grad in before.items():
+                self.params[name].grad = grad
+
+    def _set_grads_(self, grads: Params) -> None:
+        for name, param in self.params.items():
+            param.grad = grads.get(name)
+
+    def _closure(self, evaluate: Callable[[], tuple[Tensor, Params]]) -> Callable[[], float]:
+        def closure() -> float:
+            loss, grads = evaluate()
+            self._set_grads_(grads)
+            return float(loss.detach())
+
+        return closure
