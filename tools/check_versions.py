@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
-from packages import load_packages, requirement_name
+from packages import Package, load_packages, requirement_name
 from sources import finish
+
+VERSION = re.compile(r'^__version__ = "(?P<version>[^"]+)"$', re.MULTILINE)
+
+
+def _front(package: Package) -> str:
+    front = package.source / str(package.import_name) / "__init__.py"
+    return front.read_text(encoding="utf-8") if front.exists() else ""
 
 
 def main() -> None:
@@ -24,6 +32,9 @@ def main() -> None:
         unknown = set(document) - {"build-system", "project", "tool"} | set(document["tool"]) - {"hatch"}
         if unknown:
             problems.append(f"{package.name}: {', '.join(sorted(unknown))} belongs in the root pyproject.toml")
+        stated = VERSION.search(_front(package))
+        if stated and stated["version"] != package.version:
+            problems.append(f"{package.name}: its __version__ is {stated['version']}, its metadata's {package.version}")
     if len(pythons) != 1:
         problems.append(f"packages ask for different Pythons: {', '.join(sorted(pythons))}")
     finish(problems, f"{len(packages)} packages are at {', '.join(versions)}")
