@@ -1,0 +1,137 @@
+"""Find on which sampled values a tensor depends, by watching every operation of one run.
+
+Every operation that torch dispatches is seen, so that indexing, ``where``, in-place writes, views, modules and custom
+autograd functions are followed without a tensor subclass. What a program reads on the host (``item``, ``tolist``,
+``if tensor:``) can steer everything after it: from there on all sites are counted as dependent on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+__all__ = ["DependencyTracker"]
+
+Sources = frozenset[str]
+NOTHING: Sources = frozenset()
+
+
+@final
+class DependencyTracker:
+    """Which sources each tensor's memory depends on, while its ``with`` block lasts.
+
+    Attributes:
+        control: the sources that were read on the host, and so may have steered the program.
+    """
+
+    def __init__(self) -> None:
+        # By storage: a write through a view reaches its base. Storages are held, so that no address is used again.
+        self._sources: dict[int, Sources] = {}
+        self._held: list[Any] = []
+        self.control: Sources = NOTHING
+        self._dispatch = _DispatchWatch(self)
+        self._reads = _HostReadWatch(self)
+
+    def __enter__(self) -> DependencyTracker:
+        self._dispatch.__enter__()  # type: ignore[no-untyped-call]  # torch's
+        self._reads.__enter__()  # type: ignore[no-untyped-call]  # torch's
+        return self
+
+    def __exit__(self, *exception: Any) -> None:  # noqa: ANN401  # the protocol's three values
+        self._reads.__exit__(*exception)  # type: ignore[no-untyped-call]  # torch's
+        self._dispatch.__exit__(*exception)  # type: ignore[no-untyped-call]  # torch's
+
+    def of(self, value: Any) -> Sources:  # noqa: ANN401  # tensors, or trees of them
+        """Return the sources of a tensor, or of all tensors in a tree; host reads so far included."""
+        found = self.control
+        for leaf in _tensors(value):
+            found |= self._sources.get(_address(leaf), NOTHING)
+        return found
+
+    def mark(self, value: Any, sources: Iterable[str]) -> None:  # noqa: ANN401  # tensors, or trees of them
+        """State that tensors depend on these sources, besides those found."""
+        self._extend(_tensors(value), frozenset(sources))
+
+    def read(self, value: Any) -> None:  # noqa: ANN401  # tensors, or trees of them
+        """Count a value as read on the host."""
+        self.control = self.of(value)
+
+    def watch(self, inputs: Sequence[Any], outputs: Any, written: Iterable[Tensor]) -> None:  # noqa: ANN401
+        """Let outputs, and what the operation wrote to, depend on all that the inputs depend on."""
+        sources = NOTHING
+        for leaf in inputs:
+            if isinstance(leaf, Tensor):
+                sources |= self._sources.get(_address(leaf), NOTHING)
+        if sources:
+            self._extend(_tensors(outputs), sources)
+            self._extend(written, sources)
+
+    def _extend(self, tensors: Iterable[Tensor], sources: Sources) -> None:
+        for tensor in tensors:
+            address = _address(tensor)
+            if address not in self._sources:
+                self._held.append(tensor)
+            self._sources[address] = self._sources.get(address, NOTHING) | sources
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:  # noqa: ANN401  # trees of any kind
+    return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+def _address(tensor: Tensor) -> int:
+    try:
+        return tensor.untyped_storage()._cdata  # the identity of the storage object
+    except (NotImplementedError, RuntimeError):
+        return id(tensor)  # sparse tensors, and others that have no storage of their own
+
+
+@final
+class _DispatchWatch(TorchDispatchMode):
+    """Reports every operation that reaches a kernel."""
+
+    def __init__(self, tracker: DependencyTracker) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self._tracker = tracker
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401  # torch's protocol
+        kwargs = kwargs or {}
+        outputs = func(*args, **kwargs)
+        inputs = tree_leaves((args, dict(kwargs)))
+        if func is torch.ops.aten._local_scalar_dense.default or func is torch.ops.aten.equal.default:
+            self._tracker.read(args)
+            return outputs
+        written = [
+            leaf
+            for value, argument in zip(args, func._schema.arguments, strict=False)
+            if argument.alias_info is not None and argument.alias_info.is_write
+            for leaf in _tensors(value)
+        ]
+        self._tracker.watch(inputs, outputs, written)
+        return outputs
+
+
+_HOST_READS: frozenset[Callable[..., Any]] = frozenset({Tensor.tolist, Tensor.numpy, Tensor.__array__})
+
+
+@final
+class _HostReadWatch(TorchFunctionMode):
+    """Reports the reads that reach no kernel."""
+
+    def __init__(self, tracker: DependencyTracker) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self._tracker = tracker
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401  # torch's protocol
+        if func in _HOST_READS:
+            self._tracker.read(args)
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,108 @@
+"""What each site of a trace adds to a log density: a pure function of the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from math import prod
+from typing import TYPE_CHECKING, final
+
+from torch import Tensor
+
+from aleator.scoring import is_deterministic, score_site
+
+if TYPE_CHECKING:
+    from aleator.sites import PlateFrame, Site
+    from aleator.trace import Trace
+
+__all__ = ["Factor", "Role", "density"]
+
+
+@final
+class Role(Enum):
+    """What a site is to an estimator."""
+
+    LATENT = "latent"
+    OBSERVED = "observed"
+    AUXILIARY = "auxiliary"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """What one site adds to log p or log q.
+
+    Attributes:
+        name: the site.
+        role: latent, observed, or auxiliary (a guide's site that the model lacks on purpose).
+        log_prob: masked, not scaled, over the batch shape.
+        score: neither masked nor scaled; ``None`` where the site is pathwise, or is data.
+        entropy: the part of log q that is differentiated directly: ``log_prob`` where pathwise, else 0.
+        frames: the plates around the site.
+        scale: the handlers' scale; the plates' is ``plate_scale``.
+        mask: which elements count; ``None`` for all.
+    """
+
+    name: str
+    role: Role
+    log_prob: Tensor
+    score: Tensor | None
+    entropy: Tensor | float
+    frames: frozenset[PlateFrame]
+    scale: Tensor | float
+    mask: Tensor | bool | None
+
+    @property
+    def plate_scale(self) -> float:
+        """The product of ``full_size / size`` over the plates."""
+        return prod(frame.full_size / frame.size for frame in self.frames if frame.size and frame.size != frame.full_size)
+
+    @property
+    def scaled(self) -> Tensor:
+        """``log_prob`` times the handlers' and the plates' scales."""
+        factor = self.scale * self.plate_scale
+        return self.log_prob if isinstance(factor, float) and factor == 1.0 else self.log_prob * factor
+
+
+def density(trace: Trace) -> Mapping[str, Factor]:
+    """Score the sample sites of a trace, in their order; sites that only record a value are left out.
+
+    Raises:
+        ValueError: naming the site, where a distribution cannot score its value.
+
+    Example:
+        >>> import torch, aleator
+        >>> import aleator.distributions as dist
+        >>> from aleator import handlers
+        >>> from aleator.infer import density
+        >>> with handlers.trace() as trace, aleator.plate("data", 10, subsample=[0, 1]):
+        ...     _ = aleator.sample("x", dist.Normal(0.0, 1.0), obs=torch.zeros(2))
+        >>> factor = density(trace)["x"]
+        >>> factor.role.value, factor.plate_scale, tuple(factor.log_prob.shape)
+        ('observed', 5.0, (2,))
+    """
+    return {
+        name: _factor(site) for name, site in trace.nodes.items() if site.type == "sample" and not is_deterministic(site)
+    }
+
+
+def _factor(site: Site) -> Factor:
+    raw, log_prob = score_site(site)
+    if site.is_observed:
+        role = Role.OBSERVED
+        # A term added by ``factor`` is no data: in a guide it depends on draws, by its own word not pathwise.
+        is_score = site.fn.event_shape == (0,) and getattr(site.fn, "has_rsample", None) is False
+    else:
+        role = Role.AUXILIARY if site.infer.get("is_auxiliary") else Role.LATENT
+        is_score = not site.fn.has_rsample
+    return Factor(
+        site.name,
+        role,
+        log_prob,
+        raw if is_score else None,
+        0.0 if is_score else log_prob,
+        frozenset(site.frames),
+        site.scale,
+        site.mask,
+    )

@@ -1,0 +1,253 @@
+"""The structure of a model and its guide: sites, plates, nesting, and which values everything depends on."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from aleator import randomness
+from aleator.handlers.replay import ReplayMessenger
+from aleator.handlers.trace import TraceMessenger
+from aleator.infer.dependency import DependencyTracker
+from aleator.messenger import Handled, Messenger
+from aleator.runtime import RUN, Run
+from aleator.scoring import is_deterministic, score_site
+from aleator.validation import PendingChecks
+
+if TYPE_CHECKING:
+    from aleator.sites import PlateFrame, Site
+    from aleator.trace import Trace
+
+__all__ = ["SiteStructure", "Structure", "analyse"]
+
+Program = Callable[..., Any]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SiteStructure:
+    """One sample site of a program.
+
+    Attributes:
+        name: the site.
+        is_observed: whether its value is data.
+        has_rsample: whether its draw is pathwise.
+        frames: the plates around it.
+        batch_shape, event_shape: of its distribution, plates included.
+        value_depends_on: the latent sites on which the distribution of the value depends.
+        factor_depends_on: the latent sites on which its log-probability depends, itself included.
+        dims: for each reserved dim that is wider than 1 in its log-probability, the sites whose values have it.
+    """
+
+    name: str
+    is_observed: bool
+    has_rsample: bool
+    frames: tuple[PlateFrame, ...]
+    batch_shape: tuple[int, ...]
+    event_shape: tuple[int, ...]
+    value_depends_on: frozenset[str]
+    factor_depends_on: frozenset[str]
+    dims: Mapping[int, frozenset[str]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What one pass over a model and its guide found.
+
+    Attributes:
+        model, guide: their sample sites, in order.
+        nesting: how many tensor dims plates and batch shapes take, seen from the right.
+    """
+
+    model: Mapping[str, SiteStructure]
+    guide: Mapping[str, SiteStructure]
+    nesting: int
+
+    def describes(self, model_trace: Trace, guide_trace: Trace) -> bool:
+        """Tell whether a run has the sites, plates and shapes of this structure."""
+        return _same(self.model, model_trace) and _same(self.guide, guide_trace)
+
+
+def analyse(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Structure:  # noqa: ANN401
+    """Run the guide and the model once, and find their structure; the stream of randomness is left as it was.
+
+    Parameters that are new are created, as in any first run. The result is cached by the programs' code objects (with
+    ``__self__``) and the arguments' shapes. Who uses it compares each run with ``Structure.describes``, and calls
+    ``forget`` and ``analyse`` again on a difference.
+
+    Example:
+        >>> import torch, aleator
+        >>> import aleator.distributions as dist
+        >>> from aleator.infer import analyse
+        >>> def model():
+        ...     a = aleator.sample("a", dist.Normal(0.0, 1.0))
+        ...     b = aleator.sample("b", dist.Normal(0.0, 1.0))
+        ...     aleator.sample("x", dist.Normal(a, 1.0), obs=torch.tensor(0.0))
+        >>> def guide():
+        ...     a = aleator.sample("a", dist.Normal(0.0, 1.0))
+        ...     aleator.sample("b", dist.Normal(a, 1.0))
+        >>> structure = analyse(model, guide)
+        >>> sorted(structure.model["x"].factor_depends_on), sorted(structure.guide["b"].value_depends_on)
+        (['a'], ['a'])
+    """
+    key = _key(model, guide, args, kwargs)
+    with _lock:
+        found = _structures.get(key)
+        if found is not None:
+            _structures.move_to_end(key)
+            return found
+    structure = _analyse(model, guide, args, kwargs)
+    with _lock:
+        _structures[key] = structure
+        while len(_structures) > 256:
+            _structures.popitem(last=False)
+    return structure
+
+
+def forget(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    """Drop the cached structure of these programs on these arguments."""
+    with _lock:
+        _structures.pop(_key(model, guide, args, kwargs), None)
+
+
+_structures: OrderedDict[Any, Structure] = OrderedDict()
+_lock = Lock()
+
+
+def _analyse(model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Structure:
+    tracker = DependencyTracker()
+    checks = PendingChecks(keep=False)
+    with randomness.preserve(), Run(checks=checks), torch.no_grad(), tracker:
+        reserved = dict(RUN.get().reserved)  # type: ignore[union-attr]  # the run entered in the line above
+        guide_sites, guide_trace = _watch(guide, tracker, None, reserved, args, kwargs)
+        tracker.control = frozenset()
+        model_sites, _ = _watch(model, tracker, guide_trace, reserved, args, kwargs)
+    widths = [len(site.batch_shape) for sites in (guide_sites, model_sites) for site in sites.values()]
+    plates = [-f.dim for sites in (guide_sites, model_sites) for s in sites.values() for f in s.frames if f.dim is not None]
+    return Structure(model_sites, guide_sites, max(widths + plates, default=0))
+
+
+def _watch(
+    program: Program,
+    tracker: DependencyTracker,
+    replayed: Trace | None,
+    reserved: Mapping[int, str],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> tuple[dict[str, SiteStructure], Trace]:
+    marker = _SourceMarker(tracker)
+    with TraceMessenger() as trace, marker:
+        if replayed is None:
+            program(*args, **kwargs)
+        else:
+            with ReplayMessenger(trace=replayed):
+                program(*args, **kwargs)
+    sites = {
+        name: _describe(site, tracker, marker.parents.get(name, frozenset()), reserved)
+        for name, site in trace.nodes.items()
+        if site.type == "sample" and not is_deterministic(site)
+    }
+    return sites, trace
+
+
+@final
+class _SourceMarker(Messenger):
+    """Makes each latent value a source of its own; it stands outside the program, and inside the trace."""
+
+    def __init__(self, tracker: DependencyTracker) -> None:
+        self._tracker = tracker
+        self.parents: dict[str, frozenset[str]] = {}
+
+    def postprocess_sample(self, site: Site) -> None:
+        """Note what the distribution depended on, and give the value a memory of its own with its name on it."""
+        self.parents[site.name] = self._tracker.of(_parameters_of(site.fn))
+        if not site.is_observed and isinstance(site.value, Tensor):
+            site.value = site.value.clone()
+            self._tracker.mark(site.value, (site.name,))
+
+
+def _parameters_of(fn: Any) -> list[Tensor]:  # noqa: ANN401  # any distribution
+    """Every tensor that a distribution, its bases and its transforms hold."""
+    found: list[Tensor] = []
+    seen: set[int] = set()
+    pending = [fn]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Tensor):
+            found.append(item)
+        elif isinstance(item, (list, tuple)):
+            pending.extend(item)
+        elif isinstance(item, (torch.distributions.Distribution, torch.distributions.Transform)) and id(item) not in seen:
+            seen.add(id(item))
+            pending.extend(vars(item).values())
+            pending.extend(getattr(item, slot) for slot in getattr(type(item), "__slots__", ()) if hasattr(item, slot))
+    return found
+
+
+def _describe(
+    site: Site, tracker: DependencyTracker, parents: frozenset[str], reserved: Mapping[int, str]
+) -> SiteStructure:
+    log_prob = score_site(site)[1]
+    depends = tracker.of(log_prob) | parents
+    wide = [dim for dim in reserved if log_prob.dim() >= -dim and log_prob.shape[dim] > 1]
+    return SiteStructure(
+        site.name,
+        site.is_observed,
+        bool(getattr(site.fn, "has_rsample", False)),
+        site.frames,
+        tuple(site.fn.batch_shape),
+        tuple(site.fn.event_shape),
+        parents - {site.name},
+        depends if site.is_observed else depends | {site.name},
+        {dim: frozenset(depends) for dim in wide},
+    )
+
+
+def _same(sites: Mapping[str, SiteStructure], trace: Trace) -> bool:
+    met = [site for site in trace.nodes.values() if site.type == "sample" and not is_deterministic(site)]
+    if len(met) != len(sites):
+        return False
+    for site in met:
+        known = sites.get(site.name)
+        if (
+            known is None
+            or known.frames != site.frames
+            or known.is_observed != site.is_observed
+            or known.batch_shape != tuple(site.fn.batch_shape)
+            or known.event_shape != tuple(site.fn.event_shape)
+        ):
+            return False
+    return True
+
+
+def _key(model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    leaves = tree_leaves((args, tuple(sorted(kwargs.items()))))
+    shapes = tuple(
+        (tuple(leaf.shape), leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else _plain(leaf) for leaf in leaves
+    )
+    run = RUN.get()
+    return _identity(model), _identity(guide), shapes, tuple(run.reserved) if run is not None else ()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # an argument of any type
+    return value if isinstance(value, (bool, int, float, str, type(None))) else (type(value).__qualname__, id(value))
+
+
+def _identity(program: Any) -> Any:  # noqa: ANN401  # any callable
+    """Name a program by its code and by the object it is bound to, through the handlers around it."""
+    layers: list[Any] = []
+    while isinstance(program, Handled) or hasattr(program, "messenger"):
+        layers.append(id(program.messenger))
+        program = program.fn
+    owner = getattr(program, "__self__", None)
+    code = getattr(program, "__code__", None)
+    closure = tuple(id(cell) for cell in getattr(program, "__closure__", None) or ())
+    return tuple(layers), code if code is not None else id(program), id(owner), closure

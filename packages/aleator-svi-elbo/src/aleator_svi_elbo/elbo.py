@@ -1,0 +1,186 @@
+"""The driver that estimators of a bound share, and the front door to the official ones."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABCMeta
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from aleator.infer import AbstractEstimator, Estimate
+from aleator.runtime import Run
+from aleator_svi_elbo.particle_terms import MeanTerms, ParticleTerms, common_plates_of_traces, trace_terms
+from aleator_svi_elbo.tracing import Pair, trace_looped, trace_vectorized
+
+if TYPE_CHECKING:
+    from aleator.trace import Trace
+    from aleator_svi_elbo.loss_module import LossModule
+
+__all__ = ["ELBO"]
+
+Program = Callable[..., Any]
+
+
+class _FrontDoor(ABCMeta):
+    """Lets ``ELBO(...)`` itself answer with an official estimator, by its registered name."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the estimator asked for
+        if cls.__dict__.get("is_front_door", False):
+            return _official(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+
+def _official(
+    num_particles: int = 1,
+    trace_graph: bool = False,
+    enum_discrete: bool = False,
+    **options: Any,  # noqa: ANN401  # the common keywords of the estimators
+) -> Any:  # noqa: ANN401  # the estimator asked for
+    from aleator.infer import get_estimator
+
+    if trace_graph and enum_discrete:
+        raise ValueError("ELBO: trace_graph and enum_discrete exclude each other; TraceEnum_ELBO sums discrete sites out")
+    name = "TraceGraph_ELBO" if trace_graph else "TraceEnum_ELBO" if enum_discrete else "Trace_ELBO"
+    return cast("Any", get_estimator(name))(num_particles, **options)
+
+
+@dataclass(frozen=True, repr=False)
+class ELBO(AbstractEstimator, metaclass=_FrontDoor):
+    """An estimator of a bound on the evidence: abstract, and the front door to the official ones.
+
+    ``ELBO()``, ``ELBO(trace_graph=True)`` and ``ELBO(enum_discrete=True)`` give ``Trace_ELBO``, ``TraceGraph_ELBO`` and
+    ``TraceEnum_ELBO``. A subclass writes ``particle_terms``, ``reduce`` or both; the driver runs the particles, in a
+    loop or as one tensor dim, checks the programs, applies the scale of the plates common to all sites, sums and
+    negates. All particles of one estimate see the same subsample.
+
+    Args:
+        num_particles: how many samples of the guide one estimate takes.
+        max_plate_nesting: how many tensor dims plates take; guessed by a run of the programs where it is needed.
+        max_iarange_nesting: deprecated name of ``max_plate_nesting``.
+        vectorize_particles: run the particles as one tensor dim, left of all plates.
+        strict_enumeration_warning: warn where an enumerating estimator finds nothing to enumerate.
+        ignore_jit_warnings: accepted for programs from peers; captured steps give no such warnings here.
+        retain_graph: keep the autograd graph after ``loss_and_grads``.
+
+    Raises:
+        ValueError: ``num_particles`` below 1, or a nesting below 0.
+
+    Example:
+        >>> from aleator.infer import ELBO
+        >>> ELBO(num_particles=3)
+        Trace_ELBO(num_particles=3)
+    """
+
+    is_front_door = True
+
+    num_particles: int = 1
+    max_plate_nesting: float = math.inf
+    max_iarange_nesting: int | None = None
+    vectorize_particles: bool = False
+    strict_enumeration_warning: bool = True
+    ignore_jit_warnings: bool = False
+    retain_graph: bool | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401  # whatever a subclass passes on
+        super().__init_subclass__(**kwargs)
+        cls.is_front_door = False
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if self.max_iarange_nesting is not None:
+            warnings.warn(
+                "max_iarange_nesting is deprecated; write max_plate_nesting", DeprecationWarning, stacklevel=3
+            )
+            object.__setattr__(self, "max_plate_nesting", self.max_iarange_nesting)
+            object.__setattr__(self, "max_iarange_nesting", None)
+        if isinstance(self.num_particles, bool) or not isinstance(self.num_particles, int) or self.num_particles < 1:
+            raise ValueError(f"{name}: num_particles must be a positive int, but is {self.num_particles!r}")
+        if not self.max_plate_nesting >= 0:
+            raise ValueError(f"{name}: max_plate_nesting must not be negative, but is {self.max_plate_nesting!r}")
+
+    def particle_terms(self, model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
+        """Return what one particle contributes: a pure function of the traces; override it to change the terms."""
+        return trace_terms(model_trace, guide_trace)
+
+    def reduce(self, terms: ParticleTerms) -> tuple[Tensor, Tensor]:
+        """Fold the particles into ``(bound, surrogate)``; override it to change the objective.
+
+        Args:
+            terms: the particles' terms, stacked on dim 0; the plates common to all sites keep their dims.
+
+        Returns:
+            The bound and its surrogate without dim 0; here the means.
+        """
+        return terms.log_weight.mean(0), terms.surrogate.mean(0)
+
+    def estimate(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401
+        """Run the particles and return minus the bound."""
+        with Run():
+            if self.num_particles > 1 and self.vectorize_particles:
+                pair = trace_vectorized(self, model, guide, args, kwargs)
+                return self._fold(_as_stack(self.particle_terms(*pair), self.num_particles), pair)
+            terms = []
+            for pair in trace_looped(self, model, guide, args, kwargs):
+                terms.append(self.particle_terms(*pair))
+            return self._fold(_stack(terms), pair)
+
+    def estimates(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Iterator[Estimate]:  # noqa: ANN401
+        """Yield one estimate per looped particle where the bound is their mean, so that each is freed in turn."""
+        count = self.num_particles
+        if count == 1 or self.vectorize_particles or type(self).reduce is not ELBO.reduce:
+            yield self.estimate(model, guide, *args, **kwargs)
+            return
+        for pair in trace_looped(self, model, guide, args, kwargs):
+            part = self._fold(_stack([self.particle_terms(*pair)]), pair)
+            yield Estimate(part.loss / count, part.surrogate / count, MeanTerms([part.aux], count), part.updates)
+
+    def __call__(self, model: Program, guide: Program, *example_args: Any, **kwargs: Any) -> LossModule:  # noqa: ANN401
+        """Return a torch module whose forward is the differentiable loss, and whose parameters are the programs'."""
+        from aleator_svi_elbo.loss_module import LossModule
+
+        return LossModule(self, model, guide, example_args, kwargs)
+
+    def _fold(self, terms: ParticleTerms, pair: Pair) -> Estimate:
+        bound, surrogate = self.reduce(terms)
+        scale = math.prod(frame.scale for frame in common_plates_of_traces(*pair))
+        loss = bound.detach().sum()
+        total = surrogate.sum() if surrogate.dim() else surrogate
+        if scale != 1.0:
+            loss, total = loss * scale, total * scale
+        return Estimate(-loss, -total, terms.sites)
+
+    def __repr__(self) -> str:
+        stated = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
+        shown = ", ".join(f"{name}={value!r}" for name, value, default in stated if value != default)
+        return f"{type(self).__name__}({shown})"
+
+
+def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
+    """Stack the looped particles on a new dim 0."""
+    if len(terms) == 1:
+        only = terms[0]
+        weight = only.log_weight.unsqueeze(0)
+        surrogate = weight if only.surrogate is only.log_weight else only.surrogate.unsqueeze(0)
+        return ParticleTerms(weight, surrogate, only.score.unsqueeze(0), only.sites)
+    weights, surrogates, scores, sites = zip(*terms, strict=True)
+    stacked = torch.stack(torch.broadcast_tensors(*weights))
+    own = [term.surrogate is term.log_weight for term in terms]
+    return ParticleTerms(
+        stacked,
+        stacked if all(own) else torch.stack(torch.broadcast_tensors(*surrogates)),
+        torch.stack(torch.broadcast_tensors(*scores)),
+        MeanTerms(sites, len(terms)),
+    )
+
+
+def _as_stack(terms: ParticleTerms, count: int) -> ParticleTerms:
+    """Give vectorized particles, whose dim is the leftmost already, the form of stacked ones."""
+    weight, surrogate, score = (t.expand(count) if t.dim() == 0 else t for t in terms[:3])
+    if terms.surrogate is terms.log_weight:
+        surrogate = weight
+    return ParticleTerms(weight, surrogate, score, MeanTerms([terms.sites], count))

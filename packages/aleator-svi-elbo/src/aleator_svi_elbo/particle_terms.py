@@ -1,0 +1,170 @@
+"""The terms of one particle: its log weight, and a surrogate whose gradient is unbiased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from aleator.infer import Factor, density
+from aleator.scoring import is_deterministic
+from aleator_svi_elbo.rao_blackwell import Costs
+from aleator_svi_elbo.summation import sum_to_dims
+
+if TYPE_CHECKING:
+    from aleator.sites import PlateFrame
+    from aleator.trace import Trace
+
+__all__ = ["MeanTerms", "ParticleTerms", "SiteTerms", "common_plates", "common_plates_of_traces", "trace_terms"]
+
+Frames = frozenset["PlateFrame"]
+
+
+class ParticleTerms(NamedTuple):
+    """What one particle contributes, over the plates common to all sites, their scale not applied.
+
+    Attributes:
+        log_weight: log p - log q, with the pathwise graph attached.
+        surrogate: this particle's own, Rao-Blackwellized.
+        score: the sum of log q of score-function sites, else 0.
+        sites: each site's term under ``"elbo/<site>"``, summed and detached; diagnostics, which may be left out.
+    """
+
+    log_weight: Tensor
+    surrogate: Tensor
+    score: Tensor
+    sites: Mapping[str, Tensor] = {}
+
+
+@final
+class SiteTerms(Mapping[str, Tensor]):
+    """Each site's term of the objective under ``elbo/<site>``, detached; put together only when somebody looks."""
+
+    __slots__ = ("_model", "_guide", "_names", "_scale")
+
+    def __init__(self, model: Mapping[str, Tensor], guide: Mapping[str, Tensor], scale: float) -> None:
+        self._model = model
+        self._guide = guide
+        self._scale = scale
+        self._names = [f"elbo/{name}" for name in dict.fromkeys([*model, *guide])]
+
+    def __getitem__(self, key: str) -> Tensor:
+        name = key.removeprefix("elbo/")
+        if key not in self._names:
+            raise KeyError(key)
+        log_p, log_q = self._model.get(name), self._guide.get(name)
+        total = (0.0 if log_p is None else log_p.detach().sum()) - (0.0 if log_q is None else log_q.detach().sum())
+        return total * self._scale  # type: ignore[return-value]  # one of the two is a tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@final
+class MeanTerms(Mapping[str, Tensor]):
+    """The mean of several particles' terms by site; computed only when somebody looks."""
+
+    __slots__ = ("_count", "_parts")
+
+    def __init__(self, parts: Sequence[Mapping[str, Tensor]], count: int) -> None:
+        self._parts = parts
+        self._count = count
+
+    def __getitem__(self, key: str) -> Tensor:
+        found = [part[key] for part in self._parts if key in part]
+        if not found:
+            raise KeyError(key)
+        return torch.stack(found).sum(0) / self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(key for part in self._parts for key in part))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def trace_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
+    """Return the terms of a model's run that was replayed against a guide's run.
+
+    The gradient of the surrogate's expectation is that of the log weight's: pathwise sites are differentiated directly;
+    the score of any other site is multiplied by the costs it may have caused (Ranganath et al. 2014, eq. 6, by plates).
+    """
+    model, guide = density(model_trace), density(guide_trace)
+    common = common_plates([*model.values(), *guide.values()])
+    dims = frozenset(frame.dim for frame in common if frame.dim is not None)
+    log_p = {name: _summed(factor, common, dims) for name, factor in model.items()}
+    log_q = {name: _summed(factor, common, dims) for name, factor in guide.items()}
+    log_weight = _total(log_p.values()) - _total(log_q.values())
+    scores = [factor for factor in guide.values() if factor.score is not None]
+    sites = SiteTerms(log_p, log_q, prod(frame.scale for frame in common))
+    if not scores:
+        return ParticleTerms(log_weight, log_weight, log_weight.new_zeros(()), sites)
+    costs = Costs(common)
+    for factor in model.values():
+        costs.add(factor, 1.0)
+    for factor in guide.values():
+        costs.add(factor, -1.0)
+    surrogate = log_weight
+    score_sum: Tensor | None = None
+    for factor in scores:
+        score = factor.score
+        assert score is not None
+        # log q of a score site enters the value, and has no gradient of its own.
+        term = sum_to_dims(score * costs.of(factor), dims)
+        value = log_q[factor.name]
+        surrogate = surrogate + term + (value - value.detach()) - term.detach()
+        own = sum_to_dims(score, dims)
+        score_sum = own if score_sum is None else score_sum + own
+    assert score_sum is not None
+    return ParticleTerms(log_weight, surrogate, score_sum, sites)
+
+
+def common_plates(factors: Iterable[Factor]) -> Frames:
+    """Return the vectorized plates that are around every site: what is independent of each other in the objective."""
+    common: set[PlateFrame] | None = None
+    for factor in factors:
+        if common is None:
+            common = {frame for frame in factor.frames if frame.dim is not None}
+        elif common:
+            common &= factor.frames
+        if not common:
+            break
+    return frozenset(common or ())
+
+
+def common_plates_of_traces(model_trace: Trace, guide_trace: Trace) -> Frames:
+    """Return the same from traces that are not scored."""
+    common: set[PlateFrame] | None = None
+    for trace in (model_trace, guide_trace):
+        for site in trace.nodes.values():
+            if site.type != "sample" or is_deterministic(site):
+                continue
+            common = set(site.frames) if common is None else common.intersection(site.frames)
+            if not common:
+                return frozenset()
+    return frozenset(frame for frame in common or () if frame.dim is not None)
+
+
+def _summed(factor: Factor, common: Frames, dims: frozenset[int]) -> Tensor:
+    """Scale a factor by all but the common plates, and sum it over all but their dims."""
+    scale: Any = factor.scale
+    for frame in factor.frames:
+        if frame.size != frame.full_size and frame not in common:
+            scale = scale * frame.scale
+    log_prob = factor.log_prob
+    if not (isinstance(scale, float) and scale == 1.0):
+        log_prob = log_prob * scale
+    return sum_to_dims(log_prob, dims)
+
+
+def _total(terms: Iterable[Tensor]) -> Tensor:
+    total: Tensor | None = None
+    for term in terms:
+        total = term if total is None else total + term
+    return torch.zeros(()) if total is None else total
