@@ -49,7 +49,7 @@ class AdagradOptions(Options):
 
 @final
 @dataclass(frozen=True, init=False)
-class Adagrad(PureOptimizer):
+class Adagrad(PureOptimizer[AdagradOptions]):
     """Adagrad; options: see `AdagradOptions`.
 
     Source: Duchi, Hazan and Singer, 2011, https://jmlr.org/papers/v12/duchi11a.html, figure 1 (diagonal form).

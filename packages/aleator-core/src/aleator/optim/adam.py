@@ -78,10 +78,13 @@ class AdamWOptions(Options):
         check_not_negative(eps=self.eps, weight_decay=self.weight_decay)
 
 
-class _AdamRule(PureOptimizer):
+_Options = AdamOptions | AdamWOptions
+
+
+class _AdamRule(PureOptimizer[_Options]):
     """The rule that `Adam` and `AdamW` share."""
 
-    def initial_slots(self, param: Tensor, options: AdamOptions | AdamWOptions) -> Slots:
+    def initial_slots(self, param: Tensor, options: _Options) -> Slots:
         """Return the running means, at zero."""
         slots = {"exp_avg": torch.zeros_like(param), "exp_avg_sq": torch.zeros_like(param)}
         if options.amsgrad:
@@ -95,7 +98,7 @@ class _AdamRule(PureOptimizer):
         slots: Slots,
         count: Tensor,
         rate: Tensor,
-        options: AdamOptions | AdamWOptions,
+        options: _Options,
     ) -> tuple[Tensor, Slots]:
         """Return the parameter and its slots after one step."""
         if options.maximize:
@@ -120,7 +123,7 @@ class _AdamRule(PureOptimizer):
         grads: list[Tensor],
         slots: list[Slots],
         rate: Tensor,
-        options: AdamOptions | AdamWOptions,
+        options: _Options,
     ) -> bool:
         """Take the step by torch's fused Adam."""
         kernel = torch._fused_adamw_ if options.decoupled_weight_decay else torch._fused_adam_

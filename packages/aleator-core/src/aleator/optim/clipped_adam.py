@@ -52,7 +52,7 @@ class ClippedAdamOptions(Options):
 
 @final
 @dataclass(frozen=True, init=False)
-class ClippedAdam(PureOptimizer):
+class ClippedAdam(PureOptimizer[ClippedAdamOptions]):
     """Adam whose gradients are clamped element by element and whose learning rate decays at every step.
 
     A parameter's decay counts its own steps, so one that joins late starts from the full learning rate.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from aleator.optim.torch_optimizer import NamedTorchOptimizer, TorchOptimizer
 
 __all__ = ["as_optimizer", "configure"]
 
-_PURE_FORMS: Mapping[type[torch.optim.Optimizer], type[PureOptimizer]] = types.MappingProxyType(
+_PURE_FORMS: Mapping[type[torch.optim.Optimizer], type[PureOptimizer[Any]]] = types.MappingProxyType(
     {
         torch.optim.Adagrad: Adagrad,
         torch.optim.Adam: Adam,
@@ -93,7 +93,7 @@ def _is_torch_class(thing: object) -> bool:
     return isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer)
 
 
-def _takes_one_argument(function: Any) -> bool:  # noqa: ANN401  # any callable
+def _takes_one_argument(function: Callable[..., object]) -> bool:
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

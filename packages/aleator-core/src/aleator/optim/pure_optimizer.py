@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,13 +19,14 @@ from aleator.optim.options import ByName, Options, OptionsLike, build_options, r
 
 __all__ = ["PureOptimizer", "Slots"]
 
+OptionsType = TypeVar("OptionsType", bound=Options)
 Slots = dict[str, Tensor]
 
 _HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, init=False)
-class PureOptimizer(Optimizer):
+class PureOptimizer(Optimizer, Generic[OptionsType]):
     """An optimizer written as a rule for one parameter.
 
     Args:
@@ -37,14 +38,14 @@ class PureOptimizer(Optimizer):
     A subclass states its options and writes `initial_slots`, `rule` and, where torch has a kernel, `fused_`.
     """
 
-    options: Options | ByName
+    options: OptionsType | ByName
     clip_args: GradientClip | ByName | None
     # What the callables said, by parameter name. Recomputable, so it belongs to the configuration.
-    _options_by_name: dict[str, Options] = field(compare=False, repr=False)
+    _options_by_name: dict[str, OptionsType] = field(compare=False, repr=False)
     _clips_by_name: dict[str, GradientClip | None] = field(compare=False, repr=False)
     _leaders: dict[str, str] = field(compare=False, repr=False)
 
-    def __init__(self, options: OptionsLike = None, clip_args: ClipLike = None, **keywords: Any) -> None:
+    def __init__(self, options: OptionsLike = None, clip_args: ClipLike = None, **keywords: object) -> None:
         owner = type(self).__name__
         object.__setattr__(self, "options", read_options(owner, self.options_type, options, keywords))
         object.__setattr__(self, "clip_args", read_clip(owner, clip_args))
@@ -65,11 +66,11 @@ class PureOptimizer(Optimizer):
 
     @property
     @abstractmethod
-    def options_type(self) -> type[Options]:
+    def options_type(self) -> type[OptionsType]:
         """The dataclass of this optimizer's options; a subclass states it as a class attribute."""
 
     @abstractmethod
-    def initial_slots(self, param: Tensor, options: Any) -> Slots:  # noqa: ANN401  # each rule has options of its own
+    def initial_slots(self, param: Tensor, options: OptionsType) -> Slots:
         """Return what the rule keeps for a (real) parameter beside its step count."""
 
     @abstractmethod
@@ -80,7 +81,7 @@ class PureOptimizer(Optimizer):
         slots: Slots,
         count: Tensor,
         rate: Tensor,
-        options: Any,  # noqa: ANN401
+        options: OptionsType,
     ) -> tuple[Tensor, Slots]:
         """Return the parameter and its slots after one step; pure.
 
@@ -99,14 +100,14 @@ class PureOptimizer(Optimizer):
         grads: list[Tensor],
         slots: list[Slots],
         rate: Tensor,
-        options: Any,  # noqa: ANN401
+        options: OptionsType,
     ) -> bool:
         """Take the step by one of torch's fused kernels, step counts too; False where there is none for the options."""
         return False
 
     # What all of them share.
 
-    def options_for(self, name: str) -> Options:
+    def options_for(self, name: str) -> OptionsType:
         """Return the options of one parameter; a callable is asked once per name."""
         if isinstance(self.options, Options):
             return self.options
@@ -204,10 +205,10 @@ class PureOptimizer(Optimizer):
         listed = ", ".join(repr(name) for name in names)
         return f"{self.name}: parameter {listed} never joined the state; call join(state, params) before the step"
 
-    def _groups(self, names: list[str], rates: dict[str, Tensor]) -> Iterator[tuple[Options, Tensor, list[str]]]:
+    def _groups(self, names: list[str], rates: dict[str, Tensor]) -> Iterator[tuple[OptionsType, Tensor, list[str]]]:
         if len(rates) == 1:  # one learning rate means one set of options: nothing to sort
-            for leader, rate in rates.items():
-                yield self.options_for(leader), rate, names
+            for only, rate in rates.items():
+                yield self.options_for(only), rate, names
             return
         groups: dict[str, list[str]] = {}
         for name in names:
@@ -215,8 +216,8 @@ class PureOptimizer(Optimizer):
             if leader is None:
                 raise ParameterError(f"{self.name}: the state has no learning rate for parameter {name!r}")
             groups.setdefault(leader, []).append(name)
-        for leader, group in groups.items():
-            yield self.options_for(leader), rates[leader], group
+        for first, group in groups.items():
+            yield self.options_for(first), rates[first], group
 
     def _leader(self, name: str, rates: Mapping[str, Tensor]) -> str | None:
         """Return the parameter under whose name this one's learning rate stands."""
@@ -237,7 +238,9 @@ class PureOptimizer(Optimizer):
         clip = self.clip_args if self.clip_args is None else self.clip_for(name)
         return grad if clip is None else clip.apply(grad)
 
-    def _apply(self, param: Tensor, grad: Tensor, slots: Slots, rate: Tensor, options: Options) -> tuple[Tensor, Slots]:
+    def _apply(
+        self, param: Tensor, grad: Tensor, slots: Slots, rate: Tensor, options: OptionsType
+    ) -> tuple[Tensor, Slots]:
         """Run the rule on real numbers of at least single precision, and give back what was handed in."""
         kept = {key: value for key, value in slots.items() if key != "step"}
         step = slots["step"] + 1
@@ -250,7 +253,7 @@ class PureOptimizer(Optimizer):
         return new, {"step": step, **kept}
 
     def _apply_real(
-        self, param: Tensor, grad: Tensor, slots: Slots, step: Tensor, rate: Tensor, options: Options
+        self, param: Tensor, grad: Tensor, slots: Slots, step: Tensor, rate: Tensor, options: OptionsType
     ) -> tuple[Tensor, Slots]:
         narrow = param.dtype
         wide = torch.float32 if narrow in _HALF else narrow
@@ -260,7 +263,7 @@ class PureOptimizer(Optimizer):
         param, slots = self.rule(param, grad, slots, step.to(wide), rate, options)
         return param.to(narrow), {key: value.to(narrow) for key, value in slots.items()}
 
-    def _apply_(self, param: Tensor, grad: Tensor, slots: Slots, rate: Tensor, options: Options) -> None:
+    def _apply_(self, param: Tensor, grad: Tensor, slots: Slots, rate: Tensor, options: OptionsType) -> None:
         new, new_slots = self._apply(param, grad, slots, rate, options)
         param.copy_(new)
         for key, value in new_slots.items():

@@ -45,7 +45,7 @@ class RMSpropOptions(Options):
 
 @final
 @dataclass(frozen=True, init=False)
-class RMSprop(PureOptimizer):
+class RMSprop(PureOptimizer[RMSpropOptions]):
     """RMSprop; options: see `RMSpropOptions`.
 
     Source: Tieleman and Hinton, 2012, lecture 6.5; centered: Graves, 2013, https://arxiv.org/abs/1308.0850,

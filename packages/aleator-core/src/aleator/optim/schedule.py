@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -32,11 +32,12 @@ class Schedule(ABC):
     schedule's class gives the optimizer with the schedule on it, a `Scheduled`.
     """
 
-    def __new__(cls, *args: Any, **keywords: Any) -> Any:  # noqa: ANN401, D102  # Pyro's form gives a Scheduled
+    def __new__(cls, *args: object, **keywords: object) -> Self:  # noqa: D102  # the class says what a dict gives
         if args and isinstance(args[0], Mapping):
             from aleator.optim.scheduled import scheduled_from
 
-            return scheduled_from(cls, *args, **keywords)
+            build: Any = scheduled_from
+            return build(cls, *args, **keywords)  # type: ignore[no-any-return]  # Pyro's form gives another class
         return super().__new__(cls)
 
     @property

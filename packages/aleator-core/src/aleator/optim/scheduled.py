@@ -139,7 +139,7 @@ class Scheduled(Optimizer):
 
 
 def scheduled_from(
-    schedule: type[Schedule], arguments: Mapping[str, Any], clip_args: ClipLike = None, **keywords: Any
+    schedule: type[Schedule], arguments: Mapping[str, Any], clip_args: ClipLike = None, **keywords: object
 ) -> Scheduled:
     """Return what Pyro's form of a schedule describes.
 

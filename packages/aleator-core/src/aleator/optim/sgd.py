@@ -51,7 +51,7 @@ class SGDOptions(Options):
 
 @final
 @dataclass(frozen=True, init=False)
-class SGD(PureOptimizer):
+class SGD(PureOptimizer[SGDOptions]):
     """Stochastic gradient descent; options: see `SGDOptions`.
 
     Example:

@@ -54,7 +54,7 @@ class TorchOptimizer(Optimizer):
     _options_by_name: dict[str, Mapping[str, Any]] = field(compare=False, repr=False)
 
     def __init__(
-        self, factory: TorchFactory, options: OptionsLike = None, clip_args: ClipLike = None, **keywords: Any
+        self, factory: TorchFactory, options: OptionsLike = None, clip_args: ClipLike = None, **keywords: object
     ) -> None:
         object.__setattr__(self, "factory", factory)
         given = choose_form(self.name, options, keywords)
@@ -246,6 +246,6 @@ class NamedTorchOptimizer:
 
     torch_class: type[torch.optim.Optimizer]
 
-    def __call__(self, options: OptionsLike = None, clip_args: ClipLike = None, **keywords: Any) -> TorchOptimizer:
+    def __call__(self, options: OptionsLike = None, clip_args: ClipLike = None, **keywords: object) -> TorchOptimizer:
         """Return the configuration; arguments as for `TorchOptimizer`."""
         return TorchOptimizer(self.torch_class, options, clip_args, **keywords)
