@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from aleator.sites import PlateFrame
     from aleator.trace import Trace
 
-__all__ = ["MeanTerms", "ParticleTerms", "SiteTerms", "common_plates", "common_plates_of_traces", "trace_terms"]
+__all__ = [
+    "MeanTerms",
+    "ParticleTerms",
+    "SiteTerms",
+    "common_plates",
+    "common_plates_of_traces",
+    "terms_by_side",
+    "trace_terms",
+]
 
 Frames = frozenset["PlateFrame"]
 
@@ -65,6 +73,12 @@ class SiteTerms(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def sides(self) -> Iterator[tuple[str, str, Tensor]]:
+        """Yield site, side (``model`` or ``guide``) and the log-probability there, summed."""
+        for side, terms in (("model", self._model), ("guide", self._guide)):
+            for name, term in terms.items():
+                yield name, side, term.detach().sum()
+
 
 @final
 class MeanTerms(Mapping[str, Tensor]):
@@ -87,6 +101,20 @@ class MeanTerms(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def sides(self) -> Iterator[tuple[str, str, Tensor]]:
+        """Yield the sides of every particle in turn."""
+        for part in self._parts:
+            yield from terms_by_side(part)
+
+
+def terms_by_side(aux: Mapping[str, Tensor]) -> Iterator[tuple[str, str, Tensor]]:
+    """Yield site, side and term of an estimate's diagnostics; terms that do not say their side belong to both."""
+    if isinstance(aux, (SiteTerms, MeanTerms)):
+        yield from aux.sides()
+    else:
+        for key, term in aux.items():
+            yield key.removeprefix("elbo/"), "model or guide", term
 
 
 def trace_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:

@@ -1,0 +1,220 @@
+"""Stochastic variational inference: steps, runs, and the posterior that a run gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from aleator import get_param_store, settings
+from aleator.handlers.replay import ReplayMessenger
+from aleator.handlers.trace import TraceMessenger
+from aleator.infer.step import Gradients, ParamRecorder, differentiate
+from aleator.optim import Schedule, Scheduled
+from aleator.randomness import RandomSource, rng
+from aleator.runtime import Run
+from aleator.trace import Trace
+from aleator.validation import PendingChecks
+from aleator_posterior import TracePosterior
+from aleator_svi_elbo.early_stopping import EarlyStopping
+from aleator_svi_elbo.losses import as_estimator, checked_optimizer
+from aleator_svi_elbo.verification import verified_loss
+
+__all__ = ["SVI"]
+
+Program = Callable[..., Any]
+
+
+@final
+class SVI(TracePosterior):
+    """Fit the parameters of a guide (and of a model) by following the gradient of a loss.
+
+    Parameters live in the context's store; what belongs to the run (optimizer state, step count, losses, its source of
+    randomness) lives here. One step estimates loss and gradient, looks at them once, and only then writes: a step that
+    raises leaves parameters and optimizer as they were.
+
+    Args:
+        model, guide: the programs.
+        optim: an optimizer of ``aleator.optim``, or a ``torch.optim`` class or factory.
+        loss: an estimator, a registered name (``"Trace_ELBO"``), or a callable ``(model, guide, *args, **kwargs)``.
+        loss_and_grads: a callable that also adds to ``.grad``, beside a callable ``loss``.
+        num_samples: how many posterior samples ``run`` draws from the guide.
+        num_steps: how many steps ``run`` takes.
+        rng: a seed, a ``torch.Generator`` or a ``RandomSource`` of the run's own; by default the context's.
+        progress: show a progress bar in ``run``.
+        callback: called as ``callback(step, loss)`` every ``callback_every`` steps of ``run``.
+        callback_every: how many steps lie between two calls.
+        early_stopping: an ``EarlyStopping``.
+        scheduler: a schedule of ``aleator.optim``; ``run`` moves it on by one epoch per step.
+
+    Attributes:
+        losses: the loss of every step of ``run`` so far.
+        steps_taken: the number of steps so far.
+
+    Raises:
+        TypeError: an unknown keyword, an optimizer in the place of the loss or a loss in that of the optimizer.
+
+    Example:
+        >>> import torch, aleator
+        >>> import aleator.distributions as dist
+        >>> from aleator.infer import SVI, Trace_ELBO
+        >>> from aleator.optim import Adam
+        >>> def model():
+        ...     aleator.sample("z", dist.Normal(3.0, 1.0))
+        >>> def guide():
+        ...     aleator.sample("z", dist.Normal(aleator.param("loc", torch.tensor(0.0)), 1.0))
+        >>> with aleator.ParamStore() as store:
+        ...     svi = SVI(model, guide, Adam(lr=0.1), Trace_ELBO(), num_steps=200, rng=0, progress=False)
+        ...     posterior = svi.run()
+        ...     bool(abs(store["loc"] - 3.0) < 0.1), len(posterior.exec_traces)
+        (True, 10)
+    """
+
+    def __init__(
+        self,
+        model: Program,
+        guide: Program,
+        optim: Any,  # noqa: ANN401  # any of the forms
+        loss: Any,  # noqa: ANN401  # any of the forms
+        loss_and_grads: Callable[..., Any] | None = None,
+        num_samples: int = 10,
+        num_steps: int = 0,
+        *,
+        rng: int | torch.Generator | RandomSource | None = None,
+        progress: bool = True,
+        callback: Callable[[int, float], object] | None = None,
+        callback_every: int = 100,
+        early_stopping: EarlyStopping | None = None,
+        scheduler: Schedule | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.guide = guide
+        optimizer = checked_optimizer(optim)
+        self.optim = optimizer if scheduler is None else Scheduled(optimizer, scheduler)
+        self._run_moves_schedule = scheduler is not None
+        self.loss = as_estimator(loss)
+        if loss_and_grads is not None and not callable(loss_and_grads):
+            raise TypeError(f"SVI expects a callable as loss_and_grads, but found {type(loss_and_grads).__name__}")
+        self.loss_and_grads = loss_and_grads
+        self.num_samples = _count("num_samples", num_samples, 0)
+        self.num_steps = _count("num_steps", num_steps, 0)
+        self.callback = callback
+        self.callback_every = _count("callback_every", callback_every, 1)
+        self.early_stopping = early_stopping
+        self.progress = progress
+        self._source = rng if rng is None or isinstance(rng, RandomSource) else RandomSource(rng)
+        self._state = self.optim.init({})
+        self._leaves: dict[str, Tensor] = {}
+        self.losses: list[float] = []
+        self.steps_taken = 0
+
+    def step(self, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401  # the programs' own arguments
+        """Take one step on these arguments, and return the loss before it.
+
+        Raises:
+            NonFiniteError, ParameterError, SupportError: naming what is wrong; nothing has been updated.
+        """
+        with self._randomness():
+            checks = PendingChecks(keep=settings.get().validate)
+            with Run(checks=checks):
+                result = self._differentiate(args, kwargs)
+            loss = verified_loss(result, checks)
+            self._apply(result)
+        return loss
+
+    def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401  # the programs' own arguments
+        """Return an estimate of the loss on these arguments; nothing is updated."""
+        with self._randomness():
+            return self.loss.loss(self.model, self.guide, *args, **kwargs)
+
+    def run(self, *args: Any, **kwargs: Any) -> SVI:  # noqa: ANN401  # the programs' own arguments
+        """Take ``num_steps`` steps, then draw ``num_samples`` from the guide; called again, it continues.
+
+        Returns:
+            Itself, a posterior.
+        """
+        with tqdm(total=self.num_steps, disable=not self.progress, desc="SVI", unit="step") as bar:
+            for _ in range(self.num_steps):
+                loss = self.step(*args, **kwargs)
+                self.losses.append(loss)
+                if self._run_moves_schedule:
+                    self.scheduler_step(loss)
+                bar.update()
+                if self.steps_taken % self.callback_every == 0:
+                    bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+                    if self.callback is not None:
+                        self.callback(self.steps_taken, loss)
+                if self.early_stopping is not None and self.early_stopping.is_due(self.losses):
+                    break
+        super().run(*args, **kwargs)
+        return self
+
+    def scheduler_step(self, loss: float | None = None) -> None:
+        """Move the optimizer's schedule on by one epoch; does nothing where it has none.
+
+        ``run`` does so after every step for a ``scheduler=`` given to SVI, and never for a schedule inside ``optim``.
+
+        Args:
+            loss: the epoch's loss, for schedules that look at it.
+        """
+        self._state = self.optim.scheduler_step(self._state, None if loss is None else torch.tensor(loss))
+
+    def _traces(self, *args: Any, **kwargs: Any) -> Iterator[tuple[Trace, float]]:  # noqa: ANN401  # as in run
+        """Yield runs of the model, replayed against draws of the guide, all of weight one."""
+        with self._randomness(), torch.no_grad():
+            for _ in range(self.num_samples):
+                with TraceMessenger() as guide_trace:
+                    self.guide(*args, **kwargs)
+                with ReplayMessenger(trace=guide_trace):
+                    yield TraceMessenger()(self.model).get_trace(*args, **kwargs), 0.0
+
+    def _randomness(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._source is None else rng(self._source)
+
+    def _differentiate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Gradients:
+        if self.loss_and_grads is None:
+            return differentiate(self.loss, self.model, self.guide, args, kwargs)
+        recorder = ParamRecorder()
+        with recorder:
+            loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
+        grads = {name: leaf.grad for name, leaf in recorder.leaves.items() if leaf.grad is not None}
+        for leaf in recorder.leaves.values():
+            leaf.grad = None
+        return Gradients(torch.as_tensor(loss).detach(), recorder.leaves, grads, {}, {})
+
+    def _apply(self, result: Gradients) -> None:
+        """Write a step: parameters, the optimizer's state, buffers."""
+        leaves = result.leaves
+        if any(self._leaves.get(name, leaf) is not leaf for name, leaf in leaves.items()):
+            self._forget_replaced(leaves)
+        self._leaves.update(leaves)
+        with torch.no_grad():
+            self._state = self.optim.join(self._state, leaves)
+            if result.grads:
+                self.optim.update_(result.grads, self._state, leaves)
+            if result.updates:
+                buffers = get_param_store().buffers
+                for name, value in result.updates.items():
+                    buffers[name] = value
+        self.steps_taken += 1
+
+    def _forget_replaced(self, leaves: dict[str, Tensor]) -> None:
+        """Begin anew for parameters that are no longer the tensors they were: the store was cleared or replaced."""
+        stale = {name for name, leaf in leaves.items() if self._leaves.get(name, leaf) is not leaf}
+        if self._state.eager or stale >= self._state.slots.keys():
+            self._state = self.optim.init({})
+            self._leaves = {}
+        else:
+            kept = {name: slots for name, slots in self._state.slots.items() if name not in stale}
+            self._state = self._state._replace(slots=kept)
+
+
+def _count(name: str, value: int, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"SVI: {name} must be an int of at least {least}, but is {value!r}")
+    return value

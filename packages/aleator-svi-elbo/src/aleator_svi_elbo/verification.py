@@ -1,0 +1,79 @@
+"""Look at a step's numbers once, before anything is written, and name what is wrong with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from aleator.errors import NonFiniteError
+from aleator_svi_elbo.particle_terms import terms_by_side
+
+if TYPE_CHECKING:
+    from aleator.infer.step import Gradients
+    from aleator.validation import PendingChecks
+
+__all__ = ["verified_loss"]
+
+
+def verified_loss(result: Gradients, checks: PendingChecks) -> float:
+    """Return the loss as a number; the one host read of a step also tells whether everything else holds.
+
+    An infinite loss is returned as it is while the gradients are finite.
+
+    Raises:
+        ParameterError, SupportError: an argument outside its constraint, an observed value outside its support.
+        NonFiniteError: naming the parameter, the site and its side, or the gradient that is NaN.
+    """
+    loss = result.loss
+    probes = [loss, *(grad if grad.dim() == 0 else grad.sum() for grad in result.grads.values())]
+    violated = checks.violated(finite_is_known=True) if checks.notes else None
+    if violated is not None:
+        probes.append(violated)
+    numbers = torch.stack([probe.to(loss.dtype) for probe in probes]).tolist()
+    value = float(numbers[0])
+    flag = numbers.pop() if violated is not None else 0.0
+    if flag:
+        checks.raise_culprit()
+    if math.isnan(value) or not all(math.isfinite(number) for number in numbers[1:]):
+        _raise_culprit(value, result, checks)
+    checks.remember()
+    return value
+
+
+def _raise_culprit(value: float, result: Gradients, checks: PendingChecks) -> None:
+    checks.raise_culprit()
+    for name, leaf in result.leaves.items():
+        found = _first_bad(leaf)
+        if found is not None:
+            raise NonFiniteError(
+                f"parameter {name!r} holds {found}; nothing was updated in this step: set it to a finite value, or load "
+                f"an earlier state"
+            )
+    bad_terms = list(_bad_terms(result.aux))
+    if math.isnan(value):
+        where = "; ".join(bad_terms) or "no single site's term is, so terms of opposite infinite sign meet"
+        raise NonFiniteError(f"the loss is NaN: {where}; nothing was updated in this step")
+    for name, grad in result.grads.items():
+        found = _first_bad(grad)
+        if found is not None:
+            where = f" ({'; '.join(bad_terms)})" if bad_terms else ""
+            raise NonFiniteError(
+                f"the gradient of parameter {name!r} holds {found} while the loss is {value}{where}; nothing was updated "
+                f"in this step: look for a log, square root or division at the edge of its domain"
+            )
+
+
+def _first_bad(tensor: Tensor) -> float | None:
+    finite = tensor.detach().isfinite()
+    return None if bool(finite.all()) else float(tensor.detach()[~finite].flatten()[0])
+
+
+def _bad_terms(aux: Mapping[str, Tensor]) -> Iterator[str]:
+    for name, side, term in terms_by_side(aux):
+        number = float(term)
+        if not math.isfinite(number):
+            yield f"the log_prob of site {name!r} in the {side} is {number}"
