@@ -36,6 +36,7 @@ __all__ = [
     "exponential",
     "foreign_draw",
     "gamma",
+    "is_interpreted",
     "multinomial",
     "normal",
     "permutation",
@@ -247,7 +248,7 @@ def normal(
     like: Tensor | None = None,
 ) -> Tensor:
     """Draw standard normals of a shape, in the dtype and on the device given, or in those of ``like``."""
-    if like is None or _is_transformed():
+    if like is None or is_interpreted():
         dtype, device = _kind(dtype, device, like)
         return torch.randn(shape, dtype=dtype, device=device, generator=_generator(device))
     return _empty(shape, like).normal_(generator=_generator(like.device))
@@ -347,7 +348,7 @@ class _Dirichlet(torch.autograd.Function):
         return slope * (grad - (draws * grad).sum(-1, True)), None
 
 
-def _is_transformed() -> bool:
+def is_interpreted() -> bool:
     """Whether a ``torch.func`` transform or a dispatch mode (``make_fx``) interprets what torch is told to do."""
     return _peek_functorch() is not None or _dispatch_modes() > 0
 
@@ -385,7 +386,7 @@ def _fillable(
     shape: Sequence[int], dtype: torch.dtype | None, device: torch.device | None, like: Tensor | None
 ) -> Tensor:
     """Memory that an in-place draw may fill: under ``vmap`` it must have the mapped dim, which only a draw gives it."""
-    if like is not None and not _is_transformed():
+    if like is not None and not is_interpreted():
         return _empty(shape, like)
     dtype, device = _kind(dtype, device, like)
     if _peek_functorch() is not None:

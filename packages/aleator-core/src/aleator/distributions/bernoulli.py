@@ -1,0 +1,144 @@
+"""One trial with two outcomes, and its continuous and relaxed relatives."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor, distributions as torch_distributions
+from torch.distributions import relaxed_bernoulli
+from torch.distributions.transforms import SigmoidTransform, Transform
+from torch.types import _size
+
+from aleator import randomness
+from aleator.distributions.arguments import SCALAR, Argument, as_argument, as_kind
+from aleator.distributions.distribution import ExponentialFamily
+from aleator.distributions.probabilities import BinaryProbabilities, clamp_probs
+from aleator.distributions.transformed import ClosedForm
+
+__all__ = ["Bernoulli", "ContinuousBernoulli", "LogitRelaxedBernoulli", "RelaxedBernoulli"]
+
+
+@final
+class Bernoulli(BinaryProbabilities, ExponentialFamily, torch_distributions.Bernoulli):
+    """A trial that gives 1 with probability ``probs`` and 0 otherwise.
+
+    Example:
+        >>> import aleator.distributions as dist
+        >>> dist.Bernoulli(0.25).enumerate_support()
+        tensor([0., 1.])
+    """
+
+    def __init__(
+        self, probs: Argument | None = None, logits: Argument | None = None, validate_args: bool | None = None
+    ) -> None:
+        self._begin_binary(validate_args, probs, logits)
+
+    def sample(self, sample_shape: _size = SCALAR) -> Tensor:
+        """Draw zeros and ones."""
+        probs = self._raw_probs()
+        shape = self._draw_shape(sample_shape)
+        return randomness.bernoulli(probs if probs.shape == shape else probs.expand(shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-probability, over the joint shape of value and batch."""
+        if value.__class__ is not Tensor or value.shape != self._batch_shape:
+            value = self._aligned(value)
+        if self._given == "logits":
+            return torch.addcmul(self._log_failure(), self._raw_logits(), value)
+        probs = clamp_probs(self._probs)  # type: ignore[arg-type]  # what is given
+        if value.dtype != probs.dtype:
+            value = value.to(probs.dtype)
+        return torch.lerp((-probs).log1p(), probs.log(), value)
+
+
+@final
+class ContinuousBernoulli(BinaryProbabilities, ExponentialFamily, torch_distributions.ContinuousBernoulli):
+    """The continuous Bernoulli distribution on the unit interval (Loaiza-Ganem and Cunningham 2019).
+
+    Args:
+        probs, logits: the parameter, given in one of two ways.
+        lims: between these values of ``probs`` a Taylor expansion replaces the unstable normalizer.
+        validate_args: whether to check arguments and shapes; by default as the context says.
+    """
+
+    def __init__(
+        self,
+        probs: Argument | None = None,
+        logits: Argument | None = None,
+        lims: tuple[float, float] = (0.499, 0.501),
+        validate_args: bool | None = None,
+    ) -> None:
+        self._begin_binary(validate_args, probs, logits)
+        if self._probs is not None:
+            self._probs = clamp_probs(self._probs)
+        self._lims = lims
+
+    def _probs_of(self, logits: Tensor) -> Tensor:
+        return clamp_probs(logits.sigmoid())
+
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
+        """Draw by the inverse of the distribution function."""
+        return self.icdf(randomness.uniform(self._draw_shape(sample_shape), like=self._raw_probs()))
+
+
+class _Temperature:
+    """Read access to a temperature, as a tensor."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:  # noqa: ANN401  # the descriptor protocol
+        if instance is None:
+            return self
+        return as_kind(instance._temperature, instance._like())
+
+
+@final
+class LogitRelaxedBernoulli(BinaryProbabilities, relaxed_bernoulli.LogitRelaxedBernoulli):
+    """The logits of a relaxed Bernoulli draw at a ``temperature`` (Maddison et al. 2017; Jang et al. 2017)."""
+
+    has_rsample = True
+    temperature = _Temperature()
+
+    def __init__(
+        self,
+        temperature: Argument,
+        probs: Argument | None = None,
+        logits: Argument | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        self._temperature = as_argument(self, "temperature", temperature)
+        self._begin_binary(validate_args, probs, logits)
+
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
+        """Draw logits with a gradient."""
+        probs = clamp_probs(self._raw_probs())
+        noise = clamp_probs(randomness.uniform(self._draw_shape(sample_shape), like=probs))
+        return (noise.log() - (-noise).log1p() + probs.log() - (-probs).log1p()) / self._temperature
+
+
+@final
+class RelaxedBernoulli(ClosedForm, torch_distributions.RelaxedBernoulli):
+    """A Bernoulli draw relaxed to the unit interval at a ``temperature``, with a gradient in its probability."""
+
+    argument_names = ("temperature", "probs", "logits")
+
+    def __init__(
+        self,
+        temperature: Argument,
+        probs: Argument | None = None,
+        logits: Argument | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        self._base = base = LogitRelaxedBernoulli(temperature, probs, logits, validate_args)
+        self._temperature, self._probs, self._logits = base._temperature, base._probs, base._logits
+        self._batch_shape, self._event_shape = base._batch_shape, SCALAR
+        self._validate_args = base._validate_args
+
+    def _make_base(self) -> LogitRelaxedBernoulli:
+        return self._base
+
+    def _make_transforms(self) -> list[Transform]:
+        return [SigmoidTransform()]
+
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
+        """Draw with a gradient."""
+        return self._forward(self.base_dist.rsample(sample_shape))

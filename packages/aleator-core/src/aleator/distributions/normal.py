@@ -1,0 +1,142 @@
+"""The normal distribution, and its images under ``exp`` and ``abs``."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor, distributions as torch_distributions
+from torch.distributions import constraints
+from torch.distributions.transforms import AbsTransform, ExpTransform, Transform
+from torch.types import _size
+
+from aleator import randomness
+from aleator.distributions.arguments import SCALAR, Argument, Broadcast, as_argument, check_arguments, pair_shape
+from aleator.distributions.distribution import ExponentialFamily
+from aleator.distributions.transformed import ClosedForm
+
+__all__ = ["HalfNormal", "LogNormal", "Normal"]
+
+_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+_REAL = constraints.real
+_POSITIVE = constraints.positive
+
+
+def normal_log_prob(value: Tensor, loc: Argument, scale: Argument, shift: float = 0.0) -> Tensor:
+    """Return the log-density of a normal, plus a constant.
+
+    Two full passes over the data besides the residual; where the scale is smaller than the data, its logarithm is
+    taken at its own size, and where it is a number, no kernel is spent on it.
+    """
+    residual = value - loc if isinstance(loc, Tensor) or loc != 0 else value
+    if isinstance(scale, Tensor):
+        standard = residual / scale
+        return torch.addcmul(shift - _HALF_LOG_TWO_PI - scale.log(), standard, standard, value=-0.5)
+    constant = math.log(scale) + _HALF_LOG_TWO_PI - shift if scale > 0 else math.nan
+    return residual * residual * (-0.5 / (scale * scale) if scale else math.nan) - constant
+
+
+@final
+class Normal(ExponentialFamily, torch_distributions.Normal):
+    """The normal distribution with mean ``loc`` and standard deviation ``scale``.
+
+    Args:
+        loc, scale: tensors or numbers that broadcast to the batch shape.
+        validate_args: whether to check arguments and shapes; by default as the context says.
+
+    Raises:
+        ParameterError: where the shapes do not broadcast, or a scale is not positive.
+
+    Example:
+        >>> import aleator.distributions as dist
+        >>> dist.Normal(0.0, 2.0).mean
+        tensor(0.)
+    """
+
+    argument_names = ("loc", "scale")
+    loc = Broadcast()
+    scale = Broadcast()
+
+    def __init__(self, loc: Argument, scale: Argument, validate_args: bool | None = None) -> None:
+        if not isinstance(loc, Tensor | float):
+            loc = as_argument(self, "loc", loc)
+        if not isinstance(scale, Tensor | float):
+            scale = as_argument(self, "scale", scale)
+        self._loc = loc
+        self._scale = scale
+        self._batch_shape = pair_shape(self, "loc", loc, "scale", scale)
+        self._event_shape = SCALAR
+        check_arguments(self, validate_args, (("loc", _REAL, loc), ("scale", _POSITIVE, scale)))
+
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
+        """Draw ``loc + scale * noise``."""
+        loc, scale = self._loc, self._scale
+        like = loc if isinstance(loc, Tensor) else scale if isinstance(scale, Tensor) else None
+        shape = self._draw_shape(sample_shape) if sample_shape else self._batch_shape
+        return loc + randomness.normal(shape, like=like) * scale
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-density, over the joint shape of value and batch."""
+        if value.__class__ is not Tensor or value.shape != self._batch_shape:
+            value = self._aligned(value)
+        return normal_log_prob(value, self._loc, self._scale)
+
+
+@final
+class LogNormal(ClosedForm, torch_distributions.LogNormal):
+    """The distribution of ``exp(x)`` where ``x`` is normal with mean ``loc`` and standard deviation ``scale``."""
+
+    argument_names = ("loc", "scale")
+    loc = Broadcast()
+    scale = Broadcast()
+
+    def __init__(self, loc: Argument, scale: Argument, validate_args: bool | None = None) -> None:
+        self._begin(validate_args, loc=loc, scale=scale)
+
+    def _make_base(self) -> Normal:
+        return Normal(self._loc, self._scale, validate_args=False)
+
+    def _make_transforms(self) -> list[Transform]:
+        return [ExpTransform()]
+
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
+        """Draw ``exp(loc + scale * noise)``."""
+        loc, scale = self._loc, self._scale
+        noise = randomness.normal(self._draw_shape(sample_shape), like=self._like())
+        return (loc + noise * scale).exp()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-density, over the joint shape of value and batch."""
+        if value.__class__ is not Tensor or value.shape != self._batch_shape:
+            value = self._aligned(value)
+        log_value = value.log()
+        return normal_log_prob(log_value, self._loc, self._scale) - log_value
+
+
+@final
+class HalfNormal(ClosedForm, torch_distributions.HalfNormal):
+    """The distribution of ``abs(x)`` where ``x`` is normal with mean 0 and standard deviation ``scale``."""
+
+    argument_names = ("scale",)
+    scale = Broadcast()
+
+    def __init__(self, scale: Argument, validate_args: bool | None = None) -> None:
+        self._begin(validate_args, scale=scale)
+
+    def _make_base(self) -> Normal:
+        return Normal(0.0, self._scale, validate_args=False)
+
+    def _make_transforms(self) -> list[Transform]:
+        return [AbsTransform()]
+
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
+        """Draw ``abs(scale * noise)``."""
+        return (randomness.normal(self._draw_shape(sample_shape), like=self._like()) * self._scale).abs()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-density, minus infinity below zero."""
+        if value.__class__ is not Tensor or value.shape != self._batch_shape:
+            value = self._aligned(value)
+        log_prob = normal_log_prob(value, 0.0, self._scale, shift=math.log(2.0))
+        return torch.where(value >= 0, log_prob, -torch.inf)

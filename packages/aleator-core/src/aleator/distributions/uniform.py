@@ -1,0 +1,68 @@
+"""The uniform distribution on an interval."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, distributions as torch_distributions
+from torch.distributions import constraints
+from torch.types import _size
+
+from aleator import randomness
+from aleator.distributions.arguments import (
+    SCALAR,
+    Argument,
+    Broadcast,
+    as_argument,
+    as_kind,
+    check_arguments,
+    log_of,
+    pair_shape,
+)
+from aleator.distributions.distribution import Distribution
+
+__all__ = ["Uniform"]
+
+
+@final
+class Uniform(Distribution, torch_distributions.Uniform):
+    """The uniform distribution on ``[low, high)``."""
+
+    argument_names = ("low", "high")
+    low = Broadcast()
+    high = Broadcast()
+
+    def __init__(self, low: Argument, high: Argument, validate_args: bool | None = None) -> None:
+        self._low = low = as_argument(self, "low", low)
+        self._high = high = as_argument(self, "high", high)
+        self._batch_shape = pair_shape(self, "low", low, "high", high)
+        self._event_shape = SCALAR
+        check_arguments(self, validate_args, (self._order(low, high),))
+
+    @staticmethod
+    def _order(low: Argument, high: Argument) -> tuple[str, constraints.Constraint, Argument]:
+        """State ``low < high`` as a constraint on the larger of the two."""
+        if isinstance(low, Tensor) and not (isinstance(high, Tensor) and high.dim() >= low.dim()):
+            return "low", constraints.less_than(high), low
+        if isinstance(low, Tensor) and isinstance(high, Tensor) and low.shape != high.shape:
+            high = high.expand(torch.broadcast_shapes(low.shape, high.shape))
+        return "high", constraints.greater_than(low), high
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The interval, by its bounds as they were given."""
+        return constraints.interval(self._low, self._high)
+
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
+        """Draw ``low + noise * (high - low)``."""
+        noise = randomness.uniform(self._draw_shape(sample_shape), like=self._like())
+        return self._low + noise * (self._high - self._low)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-density: minus the logarithm of the width inside, minus infinity outside."""
+        if value.__class__ is not Tensor or value.shape != self._batch_shape:
+            value = self._aligned(value)
+        inside = (value >= self._low) & (value < self._high)
+        log_width = as_kind(log_of(self._high - self._low), value)
+        return torch.where(inside, -log_width, -torch.inf)
