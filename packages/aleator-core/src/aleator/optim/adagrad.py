@@ -70,16 +70,19 @@ class Adagrad(PureOptimizer[AdagradOptions]):
         """Return the sum of squares where it starts."""
         return {"sum": torch.full_like(param, options.initial_accumulator_value)}
 
+    def factors(self, counts: Tensor, rates: Tensor, options: AdagradOptions) -> tuple[Tensor, ...]:
+        """Return the decayed rate."""
+        return (rates if options.lr_decay == 0 else rates / (1 + (counts - 1) * options.lr_decay),)
+
     def rule(
-        self, param: Tensor, grad: Tensor, slots: Slots, count: Tensor, rate: Tensor, options: AdagradOptions
+        self, param: Tensor, grad: Tensor, slots: Slots, factors: tuple[Tensor, ...], options: AdagradOptions
     ) -> tuple[Tensor, Slots]:
         """Return the parameter and its slots after one step."""
+        (rate,) = factors
         if options.maximize:
             grad = -grad
         if options.weight_decay != 0:
             grad = torch.add(grad, param, alpha=options.weight_decay)
-        if options.lr_decay != 0:
-            rate = rate / (1 + (count - 1) * options.lr_decay)
         total = torch.addcmul(slots["sum"], grad, grad)
         return param - rate * (grad / (total.sqrt() + options.eps)), {"sum": total}
 

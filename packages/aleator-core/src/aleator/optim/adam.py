@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -16,9 +17,9 @@ from aleator.optim.pure_optimizer import PureOptimizer, Slots
 __all__ = ["Adam", "AdamOptions", "AdamW", "AdamWOptions", "bias_correction", "update_moments"]
 
 
-def bias_correction(beta: float, count: Tensor) -> Tensor | float:
-    """Return ``1 - beta ** count`` without the cancellation that single precision would suffer."""
-    return 1.0 if beta == 0 else -torch.expm1(count * math.log(beta))
+def bias_correction(beta: float, counts: Tensor) -> Tensor:
+    """Return ``1 - beta ** counts`` without the cancellation that single precision would suffer."""
+    return torch.ones_like(counts) if beta == 0 else -torch.expm1(counts * math.log(beta))
 
 
 def update_moments(slots: Slots, grad: Tensor, second: Tensor, betas: tuple[float, float]) -> tuple[Tensor, Tensor]:
@@ -81,7 +82,7 @@ class AdamWOptions(Options):
 _Options = AdamOptions | AdamWOptions
 
 
-class _AdamRule(PureOptimizer[_Options]):
+class _AdamRule(PureOptimizer[_Options], ABC):
     """The rule that `Adam` and `AdamW` share."""
 
     def initial_slots(self, param: Tensor, options: _Options) -> Slots:
@@ -91,16 +92,16 @@ class _AdamRule(PureOptimizer[_Options]):
             slots["max_exp_avg_sq"] = torch.zeros_like(param)
         return slots
 
+    def factors(self, counts: Tensor, rates: Tensor, options: _Options) -> tuple[Tensor, ...]:
+        """Return the step size and the scale of the second moment, both corrected for bias, and the rate."""
+        step_sizes = rates / bias_correction(options.betas[0], counts)
+        return step_sizes, bias_correction(options.betas[1], counts).rsqrt(), rates
+
     def rule(
-        self,
-        param: Tensor,
-        grad: Tensor,
-        slots: Slots,
-        count: Tensor,
-        rate: Tensor,
-        options: _Options,
+        self, param: Tensor, grad: Tensor, slots: Slots, factors: tuple[Tensor, ...], options: _Options
     ) -> tuple[Tensor, Slots]:
         """Return the parameter and its slots after one step."""
+        step_size, scale, rate = factors
         if options.maximize:
             grad = -grad
         if options.weight_decay != 0:
@@ -112,9 +113,7 @@ class _AdamRule(PureOptimizer[_Options]):
         kept = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         if options.amsgrad:
             kept["max_exp_avg_sq"] = exp_avg_sq = torch.maximum(slots["max_exp_avg_sq"], exp_avg_sq)
-        scale = bias_correction(options.betas[1], count) ** 0.5
-        denominator = exp_avg_sq.sqrt() / scale + options.eps
-        step_size = rate / bias_correction(options.betas[0], count)
+        denominator = exp_avg_sq.sqrt() * scale + options.eps
         return param - step_size * (exp_avg / denominator), kept
 
     def fused_(

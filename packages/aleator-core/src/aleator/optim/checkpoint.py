@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from aleator.errors import CheckpointError
+from aleator.optim.leaves import rate_dtype
 from aleator.optim.optimizer import OptimizerState, Params
 
-__all__ = ["check_header", "copied", "from_payload", "misfit", "named_params", "rate_dtype", "tensors", "to_payload"]
+__all__ = ["check_header", "copied", "from_payload", "misfit", "named_params", "tensors", "to_payload"]
 
 FORMAT = 1
-
-
-def rate_dtype(device: torch.device) -> torch.dtype:
-    """Return the precision of learning rates: double, where the device has it."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def misfit(optimizer: str, what: str) -> CheckpointError:

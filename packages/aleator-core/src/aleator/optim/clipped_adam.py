@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aleator.optim.adam import bias_correction, update_moments
+from aleator.optim.kernels import count_step_
 from aleator.optim.options import Options, check_betas, check_not_negative, check_rate
 from aleator.optim.pure_optimizer import PureOptimizer, Slots
 
@@ -74,20 +75,77 @@ class ClippedAdam(PureOptimizer[ClippedAdamOptions]):
         """Return the running means, at zero."""
         return {"exp_avg": torch.zeros_like(param), "exp_avg_sq": torch.zeros_like(param)}
 
+    def factors(self, counts: Tensor, rates: Tensor, options: ClippedAdamOptions) -> tuple[Tensor, ...]:
+        """Return the step size: the decayed rate, corrected for the bias of both moments."""
+        if options.lrd != 1:
+            rates = rates * torch.exp(counts * math.log(options.lrd))
+        scales = bias_correction(options.betas[1], counts).sqrt()
+        return (rates * scales / bias_correction(options.betas[0], counts),)
+
     def rule(
-        self, param: Tensor, grad: Tensor, slots: Slots, count: Tensor, rate: Tensor, options: ClippedAdamOptions
+        self, param: Tensor, grad: Tensor, slots: Slots, factors: tuple[Tensor, ...], options: ClippedAdamOptions
     ) -> tuple[Tensor, Slots]:
         """Return the parameter and its slots after one step."""
+        (step_size,) = factors
         grad = torch.clamp(grad, -options.clip_norm, options.clip_norm)
         if options.weight_decay != 0:
             grad = torch.add(grad, param, alpha=options.weight_decay)
-        if options.lrd != 1:
-            rate = rate * torch.exp(count * math.log(options.lrd))
         second = grad
         if options.centered_variance:
             second = grad - torch.lerp(slots["exp_avg"], grad, 1 - options.betas[0])
         exp_avg, exp_avg_sq = update_moments(slots, grad, second, options.betas)
-        scale = bias_correction(options.betas[1], count) ** 0.5
-        step_size = rate * scale / bias_correction(options.betas[0], count)
         param = param - step_size * (exp_avg / (exp_avg_sq.sqrt() + options.eps))
         return param, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+
+    def fused_(
+        self,
+        params: list[Tensor],
+        grads: list[Tensor],
+        slots: list[Slots],
+        rate: Tensor,
+        options: ClippedAdamOptions,
+    ) -> bool:
+        """Take the step by torch's fused Adam, on the CPU and as far as that is the same algorithm.
+
+        The kernel adds epsilon after bias correction, and takes one rate for all parameters. So it runs as at a step
+        so late that there is no bias left, at rate 1, on zeros, and what it makes of them is scaled and added.
+        """
+        exact = params[0].dtype in (torch.float32, torch.float64)
+        if options.centered_variance or not (exact and params[0].is_cpu and rate.is_cpu):
+            return False
+        grads = _clamped(grads, options.clip_norm)
+        if options.weight_decay != 0:
+            grads = list(torch._foreach_add(grads, params, alpha=options.weight_decay))
+        directions = [torch.zeros_like(param) for param in params]
+        torch._fused_adam_(
+            directions,
+            grads,
+            [slot["exp_avg"] for slot in slots],
+            [slot["exp_avg_sq"] for slot in slots],
+            [],
+            [torch.full((), math.inf)] * len(params),
+            lr=1.0,
+            beta1=options.betas[0],
+            beta2=options.betas[1],
+            weight_decay=0.0,
+            eps=options.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+        # These numbers live on the host, where arithmetic on them is cheaper than tensor operations.
+        *counts, base = torch.stack([*count_step_(slots), rate]).tolist()
+        torch._foreach_mul_(directions, [_step_size(count, base, options) for count in counts])
+        torch._foreach_add_(params, directions)
+        return True
+
+
+def _clamped(grads: list[Tensor], bound: float) -> list[Tensor]:
+    """Return the gradients with each element in ``[-bound, bound]``."""
+    bounds = [bound] * len(grads)  # as a list: one number would be wrapped once per tensor
+    return list(torch._foreach_clamp_min(torch._foreach_clamp_max(grads, bounds), [-bound] * len(grads)))
+
+
+def _step_size(count: float, rate: float, options: ClippedAdamOptions) -> float:
+    """Return what `ClippedAdam.factors` does, for one parameter."""
+    scale = math.sqrt(1 - math.pow(options.betas[1], count))
+    return rate * math.pow(options.lrd, count) * scale / (1 - math.pow(options.betas[0], count))

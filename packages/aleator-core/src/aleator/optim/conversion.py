@@ -99,7 +99,7 @@ def _takes_one_argument(function: Callable[..., object]) -> bool:
     except (TypeError, ValueError):
         return False
     required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    return len(required) == 1 or (not required and bool(parameters))
+    return len(required) == 1 or (not required and len(parameters) > 0)
 
 
 def _described(thing: object) -> str:

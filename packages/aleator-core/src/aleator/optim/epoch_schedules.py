@@ -242,7 +242,7 @@ class CosineAnnealingWarmRestarts(EpochSchedule):
             # The fall of number n starts at T_0 (T_mult^n - 1) / (T_mult - 1). Rounding must not put an epoch on which
             # a fall starts before it; the next epoch below is further away than 1e-12 in every run that can end.
             number = torch.floor(torch.log(falls * (self.T_mult - 1) + 1) / math.log(self.T_mult) + 1e-12)
-            length = float(self.T_mult) ** number
+            length = self.T_mult**number
             done = (falls - (length - 1) / (self.T_mult - 1)) / length
         return self.eta_min + (base - self.eta_min) * (1 + torch.cos(math.pi * done)) / 2
 

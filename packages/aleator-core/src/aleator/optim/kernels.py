@@ -49,5 +49,5 @@ def count_step_(slots: list[dict[str, Tensor]]) -> list[Tensor]:
 def rate_for_kernel(rate: Tensor, param: Tensor) -> Tensor:
     """Return the learning rate where the kernel for ``param`` reads it."""
     if param.is_cpu:
-        return rate if rate.is_cpu else rate.cpu()
+        return rate.to(param.device)
     return rate.to(device=param.device, dtype=torch.float32)

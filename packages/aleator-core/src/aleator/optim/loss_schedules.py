@@ -130,7 +130,7 @@ class ReduceLROnPlateau(Schedule):
             "epoch": memory["epoch"] + 1,
             "best": torch.where(better, current, best),
             "bad_epochs": torch.where(reduce, 0.0, bad),
-            "cooldown": torch.where(reduce, float(self.cooldown), left),
+            "cooldown": torch.where(reduce, self.cooldown, left),
         }
         kept = {name: value.to(best) for name, value in remembered.items()}
         return Advance({name: self._reduced(rate, reduce.to(rate.device)) for name, rate in rates.items()}, kept)

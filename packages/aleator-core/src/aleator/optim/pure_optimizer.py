@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from aleator.errors import ParameterError
 from aleator.optim import checkpoint
 from aleator.optim.clipping import ClipLike, GradientClip, build_clip, read_clip
 from aleator.optim.kernels import fits_fused_kernel
+from aleator.optim.leaves import alike, initial_rate, real_view, wide_dtype
 from aleator.optim.optimizer import Closure, Grads, Optimizer, OptimizerState, Params, touched
 from aleator.optim.options import ByName, Options, OptionsLike, build_options, read_by_name, read_options
 
@@ -22,7 +23,16 @@ __all__ = ["PureOptimizer", "Slots"]
 OptionsType = TypeVar("OptionsType", bound=Options)
 Slots = dict[str, Tensor]
 
-_HALF = (torch.float16, torch.bfloat16)
+
+class Lot(NamedTuple, Generic[OptionsType]):
+    """Touched parameters of one set of options, one dtype and one device, with all that a step needs."""
+
+    names: list[str]
+    params: list[Tensor]
+    grads: list[Tensor]
+    slots: list[Slots]
+    rate: Tensor
+    options: OptionsType
 
 
 @dataclass(frozen=True, init=False)
@@ -74,14 +84,19 @@ class PureOptimizer(Optimizer, Generic[OptionsType]):
         """Return what the rule keeps for a (real) parameter beside its step count."""
 
     @abstractmethod
+    def factors(self, counts: Tensor, rates: Tensor, options: OptionsType) -> tuple[Tensor, ...]:
+        """Return the numbers of a step that are the same for all elements of a parameter; pure.
+
+        Args:
+            counts: for ``n`` parameters at once, the number of the step that each takes now, 1 for the first;
+                shape ``(n,)``.
+            rates: their learning rates, shape ``(n,)``.
+            options: their options.
+        """
+
+    @abstractmethod
     def rule(
-        self,
-        param: Tensor,
-        grad: Tensor,
-        slots: Slots,
-        count: Tensor,
-        rate: Tensor,
-        options: OptionsType,
+        self, param: Tensor, grad: Tensor, slots: Slots, factors: tuple[Tensor, ...], options: OptionsType
     ) -> tuple[Tensor, Slots]:
         """Return the parameter and its slots after one step; pure.
 
@@ -89,8 +104,7 @@ class PureOptimizer(Optimizer, Generic[OptionsType]):
             param: real floating-point tensor of any shape.
             grad: clipped gradient, of the same shape and dtype.
             slots: what `initial_slots` or the last step gave.
-            count: the number of this step, 1 for the first, without dimensions, in the parameter's dtype.
-            rate: learning rate, without dimensions, in the parameter's dtype.
+            factors: this parameter's entries of `factors`, without dimensions, in the parameter's dtype.
             options: the parameter's options.
         """
 
@@ -135,42 +149,35 @@ class PureOptimizer(Optimizer, Generic[OptionsType]):
         for name, param in params.items():
             if name in slots:
                 continue
-            real = _real(self.name, name, param)
+            real = real_view(self.name, name, param)
             options = self.options_for(name)
             if self._leader(name, rates) is None:
-                rates[name] = _initial_rate(options.lr, param)
+                rates[name] = initial_rate(options.lr, param)
             step = torch.zeros((), dtype=torch.float32, device=param.device)
             slots[name] = {"step": step, **self.initial_slots(real, options)}
         return state._replace(slots=slots, learning_rates=rates)
 
     def update(self, grads: Grads, state: OptimizerState, params: Params) -> tuple[dict[str, Tensor], OptimizerState]:
         """Return parameters and state after one step, as new tensors; nothing given is changed."""
-        names = self._check(grads, state, params)
         new_params, new_slots = dict(params), dict(state.slots)
         with torch.no_grad():
-            for options, rate, group in self._groups(names, state.learning_rates):
-                for name in group:
-                    grad = self._clipped(name, grads)
-                    new_params[name], new_slots[name] = self._apply(
-                        params[name], grad, state.slots[name], rate, options
-                    )
+            for lot in self._lots(grads, state, params):
+                for name, param, slots in zip(lot.names, *self._stepped(lot), strict=True):
+                    new_params[name], new_slots[name] = param, slots
         return new_params, state._replace(slots=new_slots)
 
     def update_(self, grads: Grads, state: OptimizerState, params: Params, *, closure: Closure | None = None) -> None:
         """Take the same step in place, by one fused kernel per set of options where torch has one."""
-        names = self._check(grads, state, params)
         with torch.no_grad():
-            for options, rate, group in self._groups(names, state.learning_rates):
-                for alike in _alike(group, params):
-                    leaves = [params[name] for name in alike]
-                    steepest = [self._clipped(name, grads) for name in alike]
-                    slots = [state.slots[name] for name in alike]
-                    if fits_fused_kernel(leaves, steepest, slots) and self.fused_(
-                        leaves, steepest, slots, rate, options
-                    ):
-                        continue
-                    for param, grad, slot in zip(leaves, steepest, slots, strict=True):
-                        self._apply_(param, grad, slot, rate, options)
+            for lot in self._lots(grads, state, params):
+                _, leaves, steepest, slots, rate, options = lot
+                if fits_fused_kernel(leaves, steepest, slots) and self.fused_(leaves, steepest, slots, rate, options):
+                    continue
+                new_params, new_slots = self._stepped(lot)
+                for param, slot, new_param, new_slot in zip(leaves, slots, new_params, new_slots, strict=True):
+                    param.copy_(new_param)
+                    for key, value in new_slot.items():
+                        slot[key].copy_(value)
 
     def learning_rate(self, state: OptimizerState, name: str) -> Tensor:
         """Return the learning rate that the next step of a parameter uses."""
@@ -195,29 +202,34 @@ class PureOptimizer(Optimizer, Generic[OptionsType]):
                 raise checkpoint.misfit(self.name, f"no learning rate for the options of parameter {name!r}")
         return state
 
-    def _check(self, grads: Grads, state: OptimizerState, params: Params) -> list[str]:
-        names = touched(self.name, grads, params)
-        if not state.slots.keys() >= set(names):
-            raise ParameterError(self._never_joined([name for name in names if name not in state.slots]))
-        return names
-
     def _never_joined(self, names: list[str]) -> str:
         listed = ", ".join(repr(name) for name in names)
         return f"{self.name}: parameter {listed} never joined the state; call join(state, params) before the step"
 
-    def _groups(self, names: list[str], rates: dict[str, Tensor]) -> Iterator[tuple[OptionsType, Tensor, list[str]]]:
+    def _lots(self, grads: Grads, state: OptimizerState, params: Params) -> list[Lot[OptionsType]]:
+        """Return the touched parameters in lots of one set of options, one dtype and one device."""
+        names = touched(self.name, grads, params)
+        if not state.slots.keys() >= set(names):
+            raise ParameterError(self._never_joined([name for name in names if name not in state.slots]))
+        lots = []
+        for leader, group in self._groups(names, state.learning_rates).items():
+            rate, options = state.learning_rates[leader], self.options_for(leader)
+            for same in alike(group, params):
+                leaves, slots = [params[name] for name in same], [state.slots[name] for name in same]
+                lots.append(Lot(same, leaves, [self._clipped(name, grads) for name in same], slots, rate, options))
+        return lots
+
+    def _groups(self, names: list[str], rates: dict[str, Tensor]) -> dict[str, list[str]]:
+        """Return the names by the parameter under whose name their learning rate stands."""
         if len(rates) == 1:  # one learning rate means one set of options: nothing to sort
-            for only, rate in rates.items():
-                yield self.options_for(only), rate, names
-            return
+            return dict.fromkeys(rates, names)
         groups: dict[str, list[str]] = {}
         for name in names:
             leader = self._leader(name, rates)
             if leader is None:
                 raise ParameterError(f"{self.name}: the state has no learning rate for parameter {name!r}")
             groups.setdefault(leader, []).append(name)
-        for first, group in groups.items():
-            yield self.options_for(first), rates[first], group
+        return groups
 
     def _leader(self, name: str, rates: Mapping[str, Tensor]) -> str | None:
         """Return the parameter under whose name this one's learning rate stands."""
@@ -238,64 +250,37 @@ class PureOptimizer(Optimizer, Generic[OptionsType]):
         clip = self.clip_args if self.clip_args is None else self.clip_for(name)
         return grad if clip is None else clip.apply(grad)
 
-    def _apply(
-        self, param: Tensor, grad: Tensor, slots: Slots, rate: Tensor, options: OptionsType
+    def _stepped(self, lot: Lot[OptionsType]) -> tuple[list[Tensor], list[Slots]]:
+        """Run the rule on every parameter of a lot."""
+        steps = [slots["step"] + 1 for slots in lot.slots]
+        dtype = wide_dtype(lot.params[0].dtype)
+        new_params, new_slots = [], []
+        factors = self.factors_for(steps, lot.rate, lot.options, dtype)
+        for param, grad, slots, step, factor in zip(lot.params, lot.grads, lot.slots, steps, factors, strict=True):
+            rule = self.rule if param.dtype is dtype else self._converted_rule
+            new_param, kept = rule(param, grad, slots, factor, lot.options)
+            new_params.append(new_param)
+            new_slots.append({"step": step, **kept})
+        return new_params, new_slots
+
+    def factors_for(
+        self, steps: list[Tensor], rate: Tensor, options: OptionsType, dtype: torch.dtype
+    ) -> list[tuple[Tensor, ...]]:
+        """Return each parameter's factors, computed for all of them at once in the learning rate's precision."""
+        counts = torch.stack(steps)
+        rate = rate.to(counts.device)
+        vectors = self.factors(counts.to(rate.dtype), rate.expand(len(steps)), options)
+        return list(zip(*(vector.to(dtype).unbind() for vector in vectors), strict=True))
+
+    def _converted_rule(
+        self, param: Tensor, grad: Tensor, slots: Slots, factors: tuple[Tensor, ...], options: OptionsType
     ) -> tuple[Tensor, Slots]:
         """Run the rule on real numbers of at least single precision, and give back what was handed in."""
-        kept = {key: value for key, value in slots.items() if key != "step"}
-        step = slots["step"] + 1
         if param.is_complex():
-            real, kept = self._apply_real(
-                torch.view_as_real(param), torch.view_as_real(grad.resolve_conj()), kept, step, rate, options
-            )
-            return torch.view_as_complex(real), {"step": step, **kept}
-        new, kept = self._apply_real(param, grad, kept, step, rate, options)
-        return new, {"step": step, **kept}
-
-    def _apply_real(
-        self, param: Tensor, grad: Tensor, slots: Slots, step: Tensor, rate: Tensor, options: OptionsType
-    ) -> tuple[Tensor, Slots]:
-        narrow = param.dtype
-        wide = torch.float32 if narrow in _HALF else narrow
-        param, grad = param.to(wide), grad.to(wide)
+            real, imaginary_last = torch.view_as_real(param.resolve_conj()), torch.view_as_real(grad.resolve_conj())
+            new, kept = self._converted_rule(real, imaginary_last, slots, factors, options)
+            return torch.view_as_complex(new), kept
+        wide = wide_dtype(param.dtype)
         slots = {key: value.to(wide) for key, value in slots.items()}
-        rate = rate.to(device=param.device, dtype=wide)
-        param, slots = self.rule(param, grad, slots, step.to(wide), rate, options)
-        return param.to(narrow), {key: value.to(narrow) for key, value in slots.items()}
-
-    def _apply_(self, param: Tensor, grad: Tensor, slots: Slots, rate: Tensor, options: OptionsType) -> None:
-        new, new_slots = self._apply(param, grad, slots, rate, options)
-        param.copy_(new)
-        for key, value in new_slots.items():
-            slots[key].copy_(value)
-
-
-def _real(optimizer: str, name: str, param: object) -> Tensor:
-    if not isinstance(param, Tensor):
-        raise TypeError(f"{optimizer}: parameter {name!r} must be a tensor, found {type(param).__name__}")
-    if param.is_complex():
-        return torch.view_as_real(param.detach())
-    if not param.is_floating_point():
-        raise ParameterError(f"{optimizer}: parameter {name!r} must be floating-point, found {param.dtype}")
-    return param.detach()
-
-
-def _initial_rate(lr: float | Tensor, param: Tensor) -> Tensor:
-    """Return a learning rate of its own tensor, in double precision where the device has it."""
-    dtype = checkpoint.rate_dtype(param.device)
-    if isinstance(lr, Tensor):
-        return lr.detach().reshape(()).to(device=param.device, dtype=dtype, copy=True)
-    return torch.full((), lr, dtype=dtype, device=param.device)
-
-
-def _alike(names: list[str], params: Params) -> Iterator[list[str]]:
-    """Yield the names in lots of one dtype and one device, which is what a fused kernel takes."""
-    kinds = {(params[name].dtype, params[name].device) for name in names}
-    if len(kinds) <= 1:
-        if names:
-            yield names
-        return
-    lots: dict[tuple[torch.dtype, torch.device], list[str]] = {}
-    for name in names:
-        lots.setdefault((params[name].dtype, params[name].device), []).append(name)
-    yield from lots.values()
+        new, kept = self.rule(param.to(wide), grad.to(wide), slots, factors, options)
+        return new.to(param.dtype), {key: value.to(param.dtype) for key, value in kept.items()}

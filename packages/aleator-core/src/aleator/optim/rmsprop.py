@@ -72,10 +72,15 @@ class RMSprop(PureOptimizer[RMSpropOptions]):
             slots["momentum_buffer"] = torch.zeros_like(param)
         return slots
 
+    def factors(self, counts: Tensor, rates: Tensor, options: RMSpropOptions) -> tuple[Tensor, ...]:
+        """Return the rate."""
+        return (rates,)
+
     def rule(
-        self, param: Tensor, grad: Tensor, slots: Slots, count: Tensor, rate: Tensor, options: RMSpropOptions
+        self, param: Tensor, grad: Tensor, slots: Slots, factors: tuple[Tensor, ...], options: RMSpropOptions
     ) -> tuple[Tensor, Slots]:
         """Return the parameter and its slots after one step."""
+        (rate,) = factors
         if options.maximize:
             grad = -grad
         if options.weight_decay != 0:

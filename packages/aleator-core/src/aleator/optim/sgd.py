@@ -70,26 +70,27 @@ class SGD(PureOptimizer[SGDOptions]):
         """Return the direction, at zero, where there is momentum."""
         return {"momentum_buffer": torch.zeros_like(param)} if options.momentum != 0 else {}
 
+    def factors(self, counts: Tensor, rates: Tensor, options: SGDOptions) -> tuple[Tensor, ...]:
+        """Return the rate, and how much of the gradient goes into the direction: all of it at the first step."""
+        if options.dampening == 0:
+            return (rates,)
+        return rates, torch.where(counts == 1, 1.0, 1.0 - options.dampening)
+
     def rule(
-        self, param: Tensor, grad: Tensor, slots: Slots, count: Tensor, rate: Tensor, options: SGDOptions
+        self, param: Tensor, grad: Tensor, slots: Slots, factors: tuple[Tensor, ...], options: SGDOptions
     ) -> tuple[Tensor, Slots]:
         """Return the parameter and its slots after one step."""
+        rate = factors[0]
         if options.maximize:
             grad = -grad
         if options.weight_decay != 0:
             grad = torch.add(grad, param, alpha=options.weight_decay)
         if options.momentum == 0:
             return param - rate * grad, {}
-        kept = slots["momentum_buffer"] * options.momentum
-        if options.dampening == 0:
-            direction = kept + grad
-        else:  # the first direction is the whole gradient
-            direction = kept + grad * torch.where(count == 1, 1.0, 1.0 - options.dampening).to(grad.dtype)
-        if options.nesterov:
-            grad = torch.add(grad, direction, alpha=options.momentum)
-        else:
-            grad = direction
-        return param - rate * grad, {"momentum_buffer": direction}
+        fresh = grad if options.dampening == 0 else grad * factors[1]
+        direction = slots["momentum_buffer"] * options.momentum + fresh
+        ahead = torch.add(grad, direction, alpha=options.momentum) if options.nesterov else direction
+        return param - rate * ahead, {"momentum_buffer": direction}
 
     def fused_(
         self, params: list[Tensor], grads: list[Tensor], slots: list[Slots], rate: Tensor, options: SGDOptions
