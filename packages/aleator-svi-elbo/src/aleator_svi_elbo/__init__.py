@@ -1,10 +1,50 @@
-"""Stochastic variational inference: SVI and the estimators of the evidence lower bound."""
+"""Stochastic variational inference: SVI and the estimators of the evidence lower bound.
+
+Names are imported when they are first used, so that reading this plugin's manifest stays cheap.
+"""
 
 from __future__ import annotations
 
-from aleator_svi_elbo.elbo import ELBO
-from aleator_svi_elbo.particle_terms import ParticleTerms, common_plates, trace_terms
-from aleator_svi_elbo.svi import SVI
-from aleator_svi_elbo.trace_elbo import Trace_ELBO
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["ELBO", "SVI", "ParticleTerms", "Trace_ELBO", "common_plates", "trace_terms"]
+if TYPE_CHECKING:
+    from aleator_svi_elbo.early_stopping import EarlyStopping
+    from aleator_svi_elbo.elbo import ELBO
+    from aleator_svi_elbo.loss_module import LossModule
+    from aleator_svi_elbo.particle_terms import ParticleTerms, common_plates, trace_terms
+    from aleator_svi_elbo.svi import SVI
+    from aleator_svi_elbo.trace_elbo import Trace_ELBO
+
+__all__ = [
+    "ELBO",
+    "SVI",
+    "EarlyStopping",
+    "LossModule",
+    "ParticleTerms",
+    "Trace_ELBO",
+    "common_plates",
+    "trace_terms",
+]
+
+_HOMES = {
+    "ELBO": "elbo",
+    "SVI": "svi",
+    "EarlyStopping": "early_stopping",
+    "LossModule": "loss_module",
+    "ParticleTerms": "particle_terms",
+    "Trace_ELBO": "trace_elbo",
+    "common_plates": "particle_terms",
+    "trace_terms": "particle_terms",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
