@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aleator import distributions, handlers, ops, optim, settings
+from aleator.handlers import condition, do
 from aleator.markov import markov
 from aleator.params import ParamStore, clear_param_store, get_param_store
 from aleator.plates import plate, plate_stack, subsample
@@ -15,8 +16,10 @@ __version__ = "0.1.0"
 __all__ = [
     "ParamStore",
     "clear_param_store",
+    "condition",
     "deterministic",
     "distributions",
+    "do",
     "enable_validation",
     "factor",
     "get_param_store",

@@ -7,12 +7,12 @@ from itertools import count
 from typing import Any, NamedTuple, ParamSpec, TypeVar, final, overload
 
 from aleator.loops import LoopTurn, turns
-from aleator.messenger import Handled
-from aleator.runtime import STACK, apply_stack
+from aleator.messenger import handled
+from aleator.runtime import RUN, STACK, apply_stack
 from aleator.sites import Site
 from aleator.stash import StashKey
 
-__all__ = ["MARKOV_FRAMES", "Markov", "MarkovFrame", "markov"]
+__all__ = ["MARKOV_FRAMES", "Markov", "MarkovFrame", "is_visible", "markov", "markov_frames"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -23,66 +23,132 @@ class MarkovFrame(NamedTuple):
     """One markov context around a site.
 
     Attributes:
-        chain: the number of the context's chain: turns of one loop, and calls of one context, share it.
-        step: the number of the turn in its chain.
+        chain: the number of the context's chain: turns of one loop, and entries of one context, share it.
+        step: the number of the entry in its chain, unique in a run.
         history: how many earlier steps a site may depend on.
-        keep: whether variables of ended steps stay visible to sibling branches.
+        keep: whether ended sibling branches stay visible.
+        path: this step and the last ``history`` ones that lead to it, in order.
+        kept: with ``keep``, the ended steps of other branches that lie no further back.
     """
 
     chain: int
     step: int
     history: int
     keep: bool
+    path: tuple[int, ...] = ()
+    kept: frozenset[int] = frozenset()
+
+    def sees(self, other: MarkovFrame) -> bool:
+        """Whether a site in this step may depend on one in the other step of the same chain."""
+        return other.chain == self.chain and (other.step in self.path or other.step in self.kept)
 
 
 MARKOV_FRAMES: StashKey[tuple[MarkovFrame, ...]] = StashKey("markov_frames")
 _chains = count()
 
 
+def markov_frames(site: Site) -> tuple[MarkovFrame, ...]:
+    """Return the markov contexts around a site, the outermost first."""
+    return () if site._stash is None else site._stash.get(MARKOV_FRAMES, ())  # type: ignore[return-value]  # a default is given
+
+
+def is_visible(earlier: Site, site: Site) -> bool:
+    """Whether a site may depend on an earlier one: each markov context around the earlier one is live at the site."""
+    frames = {frame.chain: frame for frame in markov_frames(site)}
+    return all(frame.chain in frames and frames[frame.chain].sees(frame) for frame in markov_frames(earlier))
+
+
 @final
 class MarkovStep(LoopTurn):
     """One step of a chain: attaches its frame to the sample sites in it."""
 
-    def __init__(self, frame: MarkovFrame) -> None:
+    def __init__(self, frame: MarkovFrame, depth: int = 0) -> None:
         self.frame = frame
+        self.depth = depth
 
     def __enter__(self) -> None:
-        super().__enter__()
         apply_stack(Site("markov", f"markov_{self.frame.chain}", lambda: self.frame))
+        super().__enter__()
 
     def process_sample(self, site: Site) -> None:
         """Put this step's frame around a site, outside those already there."""
-        site.stash[MARKOV_FRAMES] = (self.frame, *site.stash.get(MARKOV_FRAMES, ()))  # type: ignore[misc]  # a default is given
+        site.stash[MARKOV_FRAMES] = (self.frame, *markov_frames(site))
+
+
+@final
+class _Chain:
+    """What one run knows of the ended entries of one context."""
+
+    __slots__ = ("ended", "last", "length")
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.last: MarkovFrame | None = None
+        self.ended: dict[int, set[int]] = {}
+
+
+_CHAINS: StashKey[dict[int, _Chain]] = StashKey("markov_chains")
 
 
 @final
 class Markov:
-    """A markov chain as context manager or decorator: each entry is the chain's next step."""
+    """A markov chain as context manager or decorator.
+
+    An entry inside another is its next step, as the calls of a recursive function are; branches of a recursion see
+    their common ancestors, and each other where ``keep`` is set. Entries one after the other are the steps of a loop.
+    """
 
     def __init__(self, history: int, keep: bool) -> None:
         self.chain = next(_chains)
         self.history = history
         self.keep = keep
-        self._step = 0
-        self._open: list[MarkovStep] = []
 
     def __enter__(self) -> Markov:
-        """Begin the next step of the chain."""
-        step = MarkovStep(MarkovFrame(self.chain, self._step, self.history, self.keep))
-        step.__enter__()
-        self._step += 1
-        self._open.append(step)
+        """Begin a step of the chain."""
+        outer = self._innermost()
+        depth = 0 if outer is None else outer.depth + 1
+        known = self._known()
+        previous = known.last if outer is None else outer.frame
+        step = known.length
+        path = (*(() if previous is None else previous.path), step)[-self.history - 1 :]
+        kept: frozenset[int] = frozenset()
+        if self.keep:
+            kept = kept.union(*(known.ended.get(back, ()) for back in range(max(0, depth - self.history), depth + 1)))
+        frame = MarkovFrame(self.chain, step, self.history, self.keep, path, kept)
+        MarkovStep(frame, depth).__enter__()
+        known.length += 1
         return self
 
     def __exit__(self, *exception: Any) -> None:  # noqa: ANN401  # the three values of the protocol
-        """End the step; outside every handler the chain starts anew with the next entry."""
-        self._open.pop().__exit__(*exception)
-        if not STACK.get():
-            self._step = 0
+        """End the innermost step."""
+        step = self._innermost()
+        if step is None:
+            return
+        known = self._known()
+        if step.depth == 0:
+            known.last = step.frame
+        if self.keep:
+            known.ended.setdefault(step.depth, set()).add(step.frame.step)
+        step.__exit__(*exception)
 
     def __call__(self, fn: Callable[P, R]) -> Callable[P, R]:
-        """Return a function each call of which is the chain's next step."""
-        return Handled(self, fn)  # type: ignore[arg-type]  # a context manager is all that Handled uses
+        """Return a function each call of which is a step of the chain."""
+        return handled(self, fn)
+
+    def _innermost(self) -> MarkovStep | None:
+        for handler in reversed(STACK.get()):
+            if isinstance(handler, MarkovStep) and handler.frame.chain == self.chain:
+                return handler
+        return None
+
+    def _known(self) -> _Chain:
+        run = RUN.get()
+        if run is None:
+            return _Chain()
+        chains = run.stash.get(_CHAINS)
+        if chains is None:
+            chains = run.stash[_CHAINS] = {}
+        return chains.setdefault(self.chain, _Chain())
 
 
 @overload
@@ -107,7 +173,7 @@ def markov(iterable_or_fn: Any = None, history: int = 1, keep: bool = False) -> 
         >>> [t for t in aleator.markov(range(3), history=2)]
         [0, 1, 2]
     """
-    if isinstance(history, bool) or not isinstance(history, int) or history < 0:
+    if type(history) is not int or history < 0:
         raise ValueError(f"markov: history must be 0 or a positive int, but is {history!r}")
     if iterable_or_fn is None:
         return Markov(history, keep)
@@ -120,4 +186,7 @@ def markov(iterable_or_fn: Any = None, history: int = 1, keep: bool = False) -> 
 
 def _loop(items: Iterable[T], history: int, keep: bool) -> Iterator[T]:
     chain = next(_chains)
-    return turns((MarkovStep(MarkovFrame(chain, step, history, keep)), item) for step, item in enumerate(items))
+    return turns(
+        (MarkovStep(MarkovFrame(chain, step, history, keep, tuple(range(max(0, step - history), step + 1)))), item)
+        for step, item in enumerate(items)
+    )

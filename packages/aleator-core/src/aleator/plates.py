@@ -9,55 +9,17 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from aleator import randomness
-from aleator.capture import values_are_readable
 from aleator.loops import LoopTurn, turns
 from aleator.messenger import Messenger
 from aleator.runtime import RUN, STACK, apply_stack
 from aleator.sites import PlateFrame, Site
+from aleator.subsampling import SubsampleIndices, all_indices, settle_sizes
 
 __all__ = ["active_plates", "plate", "plate_stack", "reserve_dims", "subsample"]
 
 
 @final
-class SubsampleIndices:
-    """What a plate's ``subsample`` site calls for its indices: all of them, or a random choice without replacement."""
-
-    __slots__ = ("device", "size", "subsample_size")
-
-    def __init__(self, size: int, subsample_size: int, device: torch.device | str | None) -> None:
-        self.size = size
-        self.subsample_size = subsample_size
-        self.device = device
-
-    def __call__(self) -> Tensor:
-        if self.subsample_size >= self.size:
-            return _all_indices(self.size, self.device)
-        return randomness.permutation(self.size, self.subsample_size, device=self.device)
-
-
-_ALL_INDICES: dict[tuple[int, str], Tensor] = {}
-
-
-def _all_indices(size: int, device: torch.device | str | None) -> Tensor:
-    """Return ``0, 1, ...``, one tensor per size and device: a cache, since every step of every full plate asks.
-
-    Its identity also tells a plate, without reading, that it has all elements in order. A tensor that somebody wrote
-    into is not handed out again.
-    """
-    key = (size, str(device if device is not None else torch.get_default_device()))
-    indices = _ALL_INDICES.get(key)
-    if indices is None or indices._version != 0:
-        indices = torch.arange(size, device=device)
-        if type(indices) is Tensor and not indices.is_inference() and values_are_readable():
-            if len(_ALL_INDICES) >= 256:
-                _ALL_INDICES.clear()
-            _ALL_INDICES[key] = indices
-    return indices
-
-
-@final
-class plate(Messenger):  # noqa: N801  # a primitive: read as a verb in models, like ``sample``
+class plate(Messenger):
     """Declare that the elements under it are independent given what is outside it.
 
     As a context manager the plate is a tensor dim (``with plate("data", 10) as indices:``), as an iterator a loop
@@ -95,9 +57,8 @@ class plate(Messenger):  # noqa: N801  # a primitive: read as a verb in models, 
         dim: int | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        self.name = name
-        self.size, self.subsample_size, indices = _sizes(name, size, subsample_size, subsample, device)
-        if dim is not None and (isinstance(dim, bool) or not isinstance(dim, int) or dim >= 0):
+        self.size, self.subsample_size, indices = settle_sizes(name, size, subsample_size, subsample, device)
+        if dim is not None and (type(dim) is not int or dim >= 0):
             raise ValueError(f"plate {name!r}: dim counts from the right and must be a negative int, but found {dim!r}")
         self._stated_dim = dim
         self._device = device
@@ -107,20 +68,19 @@ class plate(Messenger):  # noqa: N801  # a primitive: read as a verb in models, 
         site = Site("subsample", name, SubsampleIndices(self.size, self.subsample_size, device), value=indices)
         site.done = indices is not None
         self.indices: Tensor = apply_stack(site)
+        # A scope around the plate has put its prefix before the name: the frames bear it too.
+        self.name = name = site.name
         if len(self.indices) != self.subsample_size:
             if subsample_size is not None or indices is not None:
                 raise ValueError(
-                    f"plate {name!r}: expected {self.subsample_size} indices, but a handler (replay, condition or "
-                    f"substitute) gave {len(self.indices)}; run both programs with one subsample size"
+                    f"plate {name!r}: expected {self.subsample_size} indices, but a handler (replay or "
+                    f"condition) gave {len(self.indices)}; run both programs with one subsample size"
                 )
             self.subsample_size = len(self.indices)
 
     def __enter__(self) -> Tensor:
         """Take the tensor dim, and return the indices."""
         self._use("context manager")
-        for other in active_plates():
-            if other.name == self.name:
-                raise ValueError(f"plate {self.name!r} is entered inside a plate of that name; leave it first")
         site = Site("plate", self.name, self._allocate)
         self.frame = apply_stack(site)
         self.dim = self.frame.dim if self.frame is not None else None
@@ -136,7 +96,7 @@ class plate(Messenger):  # noqa: N801  # a primitive: read as a verb in models, 
     @property
     def _whole(self) -> bool:
         """Whether the indices are certain to be 0, 1, 2 ...: rows then need no selection, and no host read."""
-        return self.subsample_size == self.size and self.indices is _all_indices(self.size, self._device)
+        return self.subsample_size == self.size and self.indices is all_indices(self.size, self._device)
 
     def __len__(self) -> int:
         return self.subsample_size
@@ -147,7 +107,7 @@ class plate(Messenger):  # noqa: N801  # a primitive: read as a verb in models, 
 
     def process_sample(self, site: Site) -> None:
         """Put this plate's frame around a site."""
-        site.frames = (self.frame, *site.frames)  # type: ignore[assignment]  # entered: the frame is there
+        site.frames = (self.frame, *site.frames)  # type: ignore[arg-type]  # entered: the frame is there
 
     process_param = process_sample
 
@@ -181,6 +141,8 @@ class plate(Messenger):  # noqa: N801  # a primitive: read as a verb in models, 
             raise ValueError(
                 f"plate {self.name!r} is used as {self._used_as} and as {form}; make two plates with names of their own"
             )
+        if any(other.name == self.name for other in active_plates()):
+            raise ValueError(f"plate {self.name!r} is entered inside a plate of that name; leave it first")
         self._used_as = form
 
     def _allocate(self) -> PlateFrame:
@@ -217,41 +179,12 @@ class PlateTurn(LoopTurn):
     process_param = process_sample
 
 
-def _sizes(
-    name: str,
-    size: int | None,
-    subsample_size: int | None,
-    subsample: Tensor | Sequence[int] | None,
-    device: torch.device | str | None,
-) -> tuple[int, int, Tensor | None]:
-    """Settle full size, subsample size and explicit indices, or say what contradicts what."""
-    indices = None if subsample is None else torch.as_tensor(subsample, device=device)
-    if indices is not None and indices.dim() != 1:
-        raise ValueError(f"plate {name!r}: subsample must be a vector of indices, but has shape {tuple(indices.shape)}")
-    if size is None:
-        if indices is None:
-            raise ValueError(f"plate {name!r} needs a size, or the indices of all its elements as subsample=")
-        size = len(indices)
-    if isinstance(size, Tensor):
-        size = int(size)
-    if size < 0 or (size == 0 and subsample_size):
-        raise ValueError(f"plate {name!r}: size must not be negative, but is {size}")
-    if indices is not None:
-        if subsample_size is not None and subsample_size != len(indices):
-            raise ValueError(
-                f"plate {name!r}: subsample_size is {subsample_size}, but subsample holds {len(indices)} indices"
-            )
-        subsample_size = len(indices)
-    elif subsample_size is None:
-        subsample_size = size
-    if not (0 < subsample_size <= size or size == subsample_size == 0):
-        raise ValueError(f"plate {name!r}: subsample_size must be between 1 and the size {size}, but is {subsample_size}")
-    return size, subsample_size, indices
-
-
 def active_plates() -> Iterator[plate | PlateTurn]:
     """The plates that the caller stands in, the outermost first."""
-    for handler in STACK.get():
+    stack = STACK.get()
+    if stack and stack[0].is_abandoned():
+        return
+    for handler in stack:
         if isinstance(handler, (plate, PlateTurn)):
             yield handler
 
@@ -300,7 +233,7 @@ def reserve_dims(count: int, left_of: int) -> range:
 
 @contextmanager
 def plate_stack(prefix: str, sizes: Sequence[int], rightmost_dim: int = -1) -> Iterator[None]:
-    """Enter one plate per size, the last size at ``rightmost_dim``, named ``prefix_0`` (the rightmost), ``prefix_1`` ...
+    """Enter one plate per size, the last size at ``rightmost_dim``, named ``prefix_0`` (the rightmost), ``prefix_1``.
 
     Example:
         >>> import aleator, aleator.distributions as dist

@@ -11,16 +11,16 @@ from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from aleator import settings, validation
-from aleator.distributions import Delta, MaskedDistribution, Unit
+from aleator.distributions import Delta, Unit
+from aleator.handlers.infer_config import check_infer_keys
+from aleator.handlers.mask import MaskMessenger
+from aleator.observations import as_observation, check_observed
 from aleator.params import current_store
 from aleator.runtime import RUN, apply_stack
 from aleator.scoring import DETERMINISTIC
 from aleator.sites import Site
 
 __all__ = ["deterministic", "factor", "module", "param", "sample"]
-
-CORE_INFER_KEYS = frozenset({"is_auxiliary", "was_observed", "obs"})
-"""The keys of ``infer`` that the core itself reads; plugins declare theirs."""
 
 
 def sample(
@@ -60,48 +60,29 @@ def sample(
     if obs_mask is not None:
         return _sample_partly_observed(name, fn, obs, obs_mask, infer)
     if infer is not None:
-        _check_infer_keys(name, infer)
+        check_infer_keys(name, infer)
         infer = dict(infer)
-    if isinstance(obs, (int, float)):
-        obs = torch.as_tensor(obs, dtype=torch.get_default_dtype() if isinstance(obs, float) else None)
-    site = Site("sample", name, fn, args, kwargs, obs, obs is not None, infer)
+    site = Site("sample", name, fn, args, kwargs, as_observation(obs), obs is not None, infer)
     return _apply_sample(site)
 
 
 def _apply_sample(site: Site) -> Any:  # noqa: ANN401  # a site's value has any type
     pending = validation.PENDING.get()
     if pending is not None and pending.keep:
-        pending.owners.append((site.name, site.fn))
+        pending.owners.append((site, site.fn))
     value = apply_stack(site)
     if site.is_observed and settings.get().validate:
         check_observed(site)
     return value
 
 
-def check_observed(site: Site) -> None:
-    """Note that an observed value must lie in the support of its distribution, where the mask says it counts."""
-    fn, value, mask = site.fn, site.value, site.mask
-    if not isinstance(value, Tensor) or mask is False or not hasattr(fn, "support"):
-        return
-    while isinstance(fn, MaskedDistribution):
-        if fn.mask_value is False:
-            return
-        if isinstance(fn.mask_value, Tensor):
-            mask = fn.mask_value if mask is None else mask & fn.mask_value
-        fn = fn.base_dist
-    if isinstance(fn, (Delta, Unit)):
-        return
-    support = fn.support
-    if support is None or (mask is not None and support is constraints.real):
-        return
-    validation.check_support(site.name, support, value, mask if isinstance(mask, Tensor) else None)
-
-
 def _sample_partly_observed(
-    name: str, fn: Any, obs: Any, obs_mask: Tensor | bool, infer: dict[str, Any] | None  # noqa: ANN401  # as in sample
+    name: str,
+    fn: Any,  # noqa: ANN401  # as in sample
+    obs: Any,  # noqa: ANN401  # as in sample
+    obs_mask: Tensor | bool,
+    infer: dict[str, Any] | None,
 ) -> Tensor:
-    from aleator.handlers.mask import MaskMessenger
-
     mask = torch.as_tensor(obs_mask)
     if mask.dtype is not torch.bool:
         raise ValueError(f"site {name!r}: obs_mask must be bool, but has dtype {mask.dtype}; write obs_mask.bool()")
@@ -116,15 +97,6 @@ def _sample_partly_observed(
     event_dim = len(fn.event_shape)
     value = torch.where(mask.reshape(mask.shape + (1,) * event_dim), observed, unobserved)
     return deterministic(name, value, event_dim=event_dim)
-
-
-def _check_infer_keys(name: str, infer: dict[str, Any]) -> None:
-    unknown = infer.keys() - CORE_INFER_KEYS
-    if unknown:
-        from aleator.plugins.infer_keys import known_infer_keys, warn_unknown_infer_key
-
-        for key in sorted(unknown - known_infer_keys()):
-            warn_unknown_infer_key(name, key)
 
 
 def deterministic(name: str, value: Tensor, event_dim: int | None = None) -> Tensor:
@@ -194,7 +166,12 @@ def param(
     return apply_stack(site)  # type: ignore[no-any-return]  # the store gives tensors
 
 
-def _read(name: str, init: Any, constraint: Constraint | None, event_dim: int | None) -> Tensor:  # noqa: ANN401
+def _read(
+    name: str,
+    init: Any,  # noqa: ANN401  # as in param
+    constraint: Constraint | None,
+    event_dim: int | None,
+) -> Tensor:
     return current_store().read(name, init, constraint, event_dim)
 
 

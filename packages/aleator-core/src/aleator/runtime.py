@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from aleator.broadcasting import broadcast_to_frames
 from aleator.drawing import draw
+from aleator.stash import Stash
 from aleator.validation import PENDING, PendingChecks
 
 if TYPE_CHECKING:
@@ -33,9 +34,14 @@ class Run:
         owner: the handler that opened this run, and closes it.
         checks: where notes of values to check go; by default the enclosing run's, or, without one, a list of this
             run's own that is evaluated when the run ends without an exception.
+
+    Attributes:
+        reserved: dims that no plate may take, with what they are reserved for.
+        at_end: what to do when the run ends, the last one first.
+        stash: what else belongs to the run, under typed keys.
     """
 
-    __slots__ = ("_check_token", "_own_checks", "_token", "at_end", "checks", "owner", "reserved")
+    __slots__ = ("_check_token", "_own_checks", "_token", "at_end", "checks", "owner", "reserved", "stash")
 
     def __init__(self, checks: PendingChecks | None = None, owner: Messenger | None = None) -> None:
         self.owner = owner
@@ -45,6 +51,7 @@ class Run:
         self.checks = checks
         self.reserved: dict[int, str] = {}
         self.at_end: list[Callable[[], None]] = []
+        self.stash = Stash()
 
     def __enter__(self) -> Run:
         outer = RUN.get()
@@ -62,7 +69,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._token is not None and self._check_token is not None and self.checks is not None
+        assert self._token is not None
+        assert self._check_token is not None
+        assert self.checks is not None
         PENDING.reset(self._check_token)
         RUN.reset(self._token)
         for action in reversed(self.at_end):

@@ -48,13 +48,13 @@ def score_site(site: Site) -> tuple[Tensor, Tensor]:
     except (ValueError, RuntimeError, IndexError) as error:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(
-            f"site {site.name!r}: {type(site.fn).__name__} with batch shape {tuple(site.fn.batch_shape)} and event shape "
-            f"{tuple(site.fn.event_shape)} cannot score a value of shape {shape}: {error}"
+            f"site {site.name!r}: {type(site.fn).__name__} with batch shape {tuple(site.fn.batch_shape)} and event "
+            f"shape {tuple(site.fn.event_shape)} cannot score a value of shape {shape}: {error}"
         ) from error
     batch_shape = site.fn.batch_shape
     if log_prob.shape != batch_shape and log_prob.dim() <= len(batch_shape):
         # A value that lacks a plate's dim counts once for each element of the plate.
-        log_prob = log_prob.expand(torch.broadcast_shapes(log_prob.shape, batch_shape))
+        log_prob = log_prob.expand(torch.broadcast_shapes(log_prob.shape, batch_shape))  # type: ignore[no-untyped-call]  # torch's
     if isinstance(mask, Tensor):
         return log_prob, torch.where(mask, log_prob, torch.zeros((), dtype=log_prob.dtype, device=log_prob.device))
     return log_prob, log_prob
@@ -87,4 +87,5 @@ def feasible_value(support: Any, like: Tensor) -> Tensor:  # noqa: ANN401  # any
         return torch.zeros((), dtype=like.dtype, device=like.device)
     if support is constraints.real or support is constraints.real_vector:
         return torch.zeros((), dtype=like.dtype, device=like.device)
-    return transform_to(support)(torch.zeros_like(like)).detach()
+    value: Tensor = transform_to(support)(torch.zeros_like(like))
+    return value.detach()

@@ -34,7 +34,7 @@ class Settings:
     validate: bool = True
 
 
-_CURRENT: ContextVar[Settings] = ContextVar("aleator_settings", default=Settings())
+_CURRENT: ContextVar[Settings] = ContextVar("aleator_settings", default=Settings())  # noqa: B039  # frozen
 
 
 def get() -> Settings:
@@ -42,13 +42,13 @@ def get() -> Settings:
     return _CURRENT.get()
 
 
-def update(**changes: Any) -> None:
+def update(**changes: Any) -> None:  # noqa: ANN401  # fields have many types
     """Replace settings of the current context by name; an unknown name raises ``TypeError``."""
     _CURRENT.set(replace(_CURRENT.get(), **changes))
 
 
 @contextmanager
-def override(**changes: Any) -> Iterator[Settings]:
+def override(**changes: Any) -> Iterator[Settings]:  # noqa: ANN401  # fields have many types
     """Replace settings for the extent of a ``with`` block."""
     token = _CURRENT.set(replace(_CURRENT.get(), **changes))
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, final
 
 from aleator.stash import Stash
@@ -81,9 +81,9 @@ class Site:
 
     def __init__(
         self,
-        type: SiteType,  # noqa: A002  # the field's public name
+        type: SiteType,
         name: str,
-        fn: Callable[..., Any] | Any = None,  # noqa: ANN401  # a distribution or any callable
+        fn: Any = None,  # noqa: ANN401  # a distribution or any callable
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
         value: Any = None,  # noqa: ANN401  # a tensor for most sites; indices, frames, inputs for others

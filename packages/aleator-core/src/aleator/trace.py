@@ -10,11 +10,19 @@ from torch import Tensor
 
 from aleator.formatting import format_shape_table
 from aleator.scoring import plate_scale, score_site
+from aleator.stash import StashKey
 
 if TYPE_CHECKING:
     from aleator.sites import Site
 
-__all__ = ["Trace"]
+__all__ = ["REREAD", "Trace"]
+
+REREAD: StashKey[bool] = StashKey("reread")
+"""Marks a sample site that only hands out again what an earlier site of its name drew: a record keeps the first."""
+
+
+def _is_reread(site: Site) -> bool:
+    return site._stash is not None and REREAD in site._stash
 
 
 @final
@@ -48,7 +56,7 @@ class Trace:
         """
         other = self.nodes.get(site.name)
         if other is not None:
-            if other.type == "param" and site.type == "param":
+            if (other.type == "param" and site.type == "param") or _is_reread(site):
                 return
             if site.type != other.type:
                 raise ValueError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 from aleator import settings
 from aleator.capture import values_are_readable
 from aleator.errors import ParameterError, SupportError
+
+if TYPE_CHECKING:
+    from aleator.sites import Site
 
 __all__ = ["PENDING", "PendingChecks", "check_arguments", "check_support", "is_enabled"]
 
@@ -49,7 +52,7 @@ class _Note(NamedTuple):
 
     def holds(self) -> Tensor:
         """Say where the value lies in its constraint; masked elements always do."""
-        verdict = self.constraint.check(self.value)
+        verdict: Tensor = self.constraint.check(self.value)  # type: ignore[no-untyped-call]  # torch's
         return verdict if self.mask is None else verdict | ~self.mask
 
 
@@ -66,7 +69,7 @@ class PendingChecks:
     def __init__(self, keep: bool = True) -> None:
         self.keep = keep
         self.notes: list[_Note] = []
-        self.owners: list[tuple[str, Any]] = []
+        self.owners: list[tuple[Site, Any]] = []
 
     def violated(self, finite_is_known: bool = False) -> Tensor | None:
         """Return one boolean scalar, True where a note does not hold; ``None`` where there is nothing to check.
@@ -77,13 +80,13 @@ class PendingChecks:
         """
         groups: dict[tuple[Constraint, torch.device], list[Tensor]] = {}
         verdicts: list[Tensor] = []
-        seen: set[tuple[int, Constraint]] = set()
+        seen: set[tuple[int, Constraint, int]] = set()
         with torch.no_grad():
             for note in self.notes:
                 constraint, value = note.constraint, note.value
                 if finite_is_known and constraint in _REAL:
                     continue
-                mark = (id(value), constraint)
+                mark = (id(value), constraint, id(note.mask))
                 if mark in seen:
                     continue
                 seen.add(mark)
@@ -93,7 +96,7 @@ class PendingChecks:
                     verdicts.append(note.holds().all())
             for (constraint, _), values in groups.items():
                 joined = values[0] if len(values) == 1 else torch.cat([value.reshape(-1) for value in values])
-                verdicts.append(constraint.check(joined).all())
+                verdicts.append(constraint.check(joined).all())  # type: ignore[no-untyped-call]  # torch's
             if not verdicts:
                 return None
             if len(verdicts) == 1:
@@ -113,8 +116,9 @@ class PendingChecks:
     def remember(self) -> None:
         """Record, once all notes are known to hold, that observed tensors need no further check while unchanged."""
         for note in self.notes:
-            if isinstance(note.owner, str) and note.mask is None and not (note.value.requires_grad or note.value.is_inference()):
-                _KNOWN_GOOD[note.value] = (_version(note.value), note.constraint)
+            value = note.value
+            if isinstance(note.owner, str) and note.mask is None and not (value.requires_grad or value.is_inference()):
+                _KNOWN_GOOD[value] = (_version(value), note.constraint)
 
     def raise_culprit(self) -> None:
         """Walk the notes and raise for the first that does not hold; return where all of them hold."""
@@ -126,9 +130,9 @@ class PendingChecks:
     def _site_of(self, owner: Any) -> str | None:  # noqa: ANN401  # a distribution or a site's name
         if isinstance(owner, str):
             return owner
-        for name, fn in self.owners:
+        for site, fn in self.owners:
             if any(part is owner for part in _layers(fn)):
-                return name
+                return site.name
         return None
 
 
@@ -202,9 +206,10 @@ def _layers(fn: Any) -> Iterator[Any]:  # noqa: ANN401  # wrappers of any distri
 def _raise(note: _Note, site: str | None) -> None:
     holds = note.holds()
     value = note.value
-    if holds.shape != value.shape:
-        holds = holds.reshape(holds.shape + (1,) * (value.dim() - holds.dim())).expand_as(value)
-    found = value[~holds].flatten()[:3].tolist()
+    # The verdict lacks the dims of an event, and a mask or a bound may be wider than the value.
+    holds = holds.reshape(holds.shape + (1,) * note.constraint.event_dim)
+    holds, values = torch.broadcast_tensors(holds, value)  # type: ignore[no-untyped-call]  # torch's
+    found = values[~holds].flatten()[:3].tolist()
     where = f"site {site!r}: " if site is not None else ""
     if isinstance(note.owner, str):
         raise SupportError(

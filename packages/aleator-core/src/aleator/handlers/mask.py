@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, ParamSpec, TypeVar, final, overload
 
 import torch
 from torch import Tensor
 
+from aleator.handlers.arguments import settle_arguments
 from aleator.messenger import Messenger
 from aleator.sites import Site
 
 __all__ = ["MaskMessenger", "mask"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @final
@@ -19,8 +23,8 @@ class MaskMessenger(Messenger):
     """Let only the elements count where the mask is True; masks inside masks are joined by "and"."""
 
     def __init__(self, mask: Tensor | bool) -> None:
-        if not isinstance(mask, bool) and not (isinstance(mask, Tensor) and mask.dtype is torch.bool):
-            found = f"a tensor of {mask.dtype}" if isinstance(mask, Tensor) else type(mask).__name__
+        if not isinstance(mask, bool) and getattr(mask, "dtype", None) is not torch.bool:
+            found = f"a tensor of {mask.dtype}" if hasattr(mask, "dtype") else type(mask).__name__
             raise ValueError(f"mask expects a bool or a bool tensor over the batch shape, but found {found}")
         self.mask = mask
 
@@ -38,7 +42,11 @@ def join_masks(inner: Tensor | bool | None, outer: Tensor | bool) -> Tensor | bo
     return False if outer is False else inner & outer
 
 
-def mask(fn: Callable[..., Any] | None = None, mask: Tensor | bool | None = None) -> Any:  # noqa: ANN401
+@overload
+def mask(fn: Tensor | bool | None = None, mask: Tensor | bool | None = None) -> MaskMessenger: ...
+@overload
+def mask(fn: Callable[P, R], mask: Tensor | bool) -> Callable[P, R]: ...
+def mask(fn: Any = None, mask: Tensor | bool | None = None) -> Any:
     """Leave out the elements of log-probabilities where the mask is False.
 
     Args:
@@ -57,9 +65,6 @@ def mask(fn: Callable[..., Any] | None = None, mask: Tensor | bool | None = None
         >>> round(float(trace.log_prob_sum()), 4)
         -0.9189
     """
-    if mask is None and (isinstance(fn, (bool, Tensor))):
-        fn, mask = None, fn
-    if mask is None:
-        raise ValueError("mask needs a mask: a bool or a bool tensor over the batch shape")
-    messenger = MaskMessenger(mask)
-    return messenger if fn is None else messenger(fn)
+    program, given = settle_arguments("mask", fn, mask, "mask")
+    messenger = MaskMessenger(given)
+    return messenger if program is None else messenger(program)

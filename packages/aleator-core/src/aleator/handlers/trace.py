@@ -18,17 +18,26 @@ R = TypeVar("R")
 
 @final
 class TraceMessenger(Messenger):
-    """Append every sample, parameter and subsample site to a trace; each entry begins a new one."""
+    """Append every sample, parameter and subsample site to a trace; each entry begins a new one.
+
+    Attributes:
+        trace: the record of the entry that began last.
+    """
 
     def __init__(self, param_only: bool = False) -> None:
         self.param_only = param_only
         self.trace = Trace()
 
+    def begin(self) -> TraceMessenger:
+        """Return a recorder with an empty trace."""
+        entry = TraceMessenger(self.param_only)
+        self.trace = entry.trace
+        return entry
+
     def __enter__(self) -> Trace:
         """Begin a new trace, and return it."""
-        self.trace = Trace()
-        super().__enter__()
-        return self.trace
+        entry: TraceMessenger = super().__enter__()
+        return entry.trace
 
     def postprocess_sample(self, site: Site) -> None:
         """Record the site as it ended."""
@@ -59,7 +68,7 @@ class TraceHandler(Generic[P, R]):
             raise TypeError(f"trace expects a function, but found {type(fn).__name__}")
         self.messenger = messenger
         self.fn = fn
-        update_wrapper(self, fn)
+        update_wrapper(self, fn, updated=())  # not fn's attributes: a handled fn has these two of its own
 
     @property
     def trace(self) -> Trace:
@@ -67,12 +76,9 @@ class TraceHandler(Generic[P, R]):
         return self.messenger.trace
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function, and return what it returns."""
         with self.messenger as trace:
-            # Put in at once, so that the inputs come first; the names are no site's.
-            trace.nodes["_INPUT"] = Site("args", "_INPUT", args=args, kwargs=kwargs)
-            result = self.fn(*args, **kwargs)
-            trace.nodes["_RETURN"] = Site("return", "_RETURN", value=result)
-        return result
+            return self._record(trace, args, kwargs)
 
     def get_trace(self, *args: P.args, **kwargs: P.kwargs) -> Trace:
         """Run the function and return the record of the run.
@@ -80,13 +86,20 @@ class TraceHandler(Generic[P, R]):
         Raises:
             Exception: what the function raises, with the shapes up to there as a note.
         """
-        try:
-            self(*args, **kwargs)
-        except Exception as error:
-            shapes = self.trace.format_shapes()
-            error.add_note(shapes)
-            raise
-        return self.trace
+        with self.messenger as trace:
+            try:
+                self._record(trace, args, kwargs)
+            except Exception as error:
+                error.add_note(trace.format_shapes())
+                raise
+        return trace
+
+    def _record(self, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        # Inputs are put in at once, so that they come first; the two names are no site's.
+        trace.nodes["_INPUT"] = Site("args", "_INPUT", args=args, kwargs=kwargs)
+        result = self.fn(*args, **kwargs)
+        trace.nodes["_RETURN"] = Site("return", "_RETURN", value=result)
+        return result
 
 
 @overload
