@@ -18,11 +18,9 @@ from aleator.distributions.transformed import ClosedForm
 __all__ = ["Chi2", "Exponential", "FisherSnedecor", "Gamma", "InverseGamma"]
 
 
-def positive_gamma(concentration: Tensor, rate: Argument = 1.0) -> Tensor:
+def positive_gamma(concentration: Tensor, rate: Argument) -> Tensor:
     """Draw gammas, kept above zero, where a small concentration would underflow to it."""
-    draws = randomness.gamma(concentration)
-    if isinstance(rate, Tensor) or rate != 1.0:
-        draws = draws / rate
+    draws = randomness.gamma(concentration) / rate
     # On the detached tensor: the gradient of a draw at the bound is that of the draw.
     draws.detach().clamp_(min=torch.finfo(draws.dtype).tiny)
     return draws

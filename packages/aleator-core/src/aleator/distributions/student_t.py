@@ -36,7 +36,7 @@ class StudentT(Distribution, torch_distributions.StudentT):
         df = as_kind(self._df, self._like())
         shape = self._draw_shape(sample_shape)
         noise = randomness.normal(shape, like=df)
-        chi_squared = positive_gamma((0.5 * df).expand(shape)) / 0.5
+        chi_squared = positive_gamma((0.5 * df).expand(shape), 0.5)
         return self._loc + self._scale * (noise * torch.rsqrt(chi_squared / df))
 
     def log_prob(self, value: Tensor) -> Tensor:

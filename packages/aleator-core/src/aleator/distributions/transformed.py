@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributions as torch_distributions
-from torch.distributions import constraints
 from torch.distributions.transforms import ComposeTransform, Transform
 from torch.types import _size
 
@@ -35,8 +34,6 @@ class TransformedDistribution(Distribution, torch_distributions.TransformedDistr
         >>> bool(torch.isclose(d.log_prob(torch.tensor(2.0)), dist.LogNormal(0.0, 1.0).log_prob(torch.tensor(2.0))))
         True
     """
-
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  # torch's protocol
 
     def __init__(
         self,
