@@ -12,9 +12,10 @@ from torch.distributions import biject_to
 from torch.distributions.transforms import Transform
 
 from aleator.errors import UnsupportedModelError
-from aleator.handlers.substitute import SubstituteMessenger
 from aleator.handlers.trace import TraceMessenger
+from aleator.messenger import Messenger
 from aleator.scoring import is_deterministic
+from aleator.sites import Site
 
 __all__ = ["Potential", "potential"]
 
@@ -30,6 +31,19 @@ class _Slot:
     shape: torch.Size
     transform: Transform
     event_dim: int
+
+
+@final
+class _Values(Messenger):
+    """Gives latent sites their values, and leaves them latent."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        self._values = values
+
+    def process_sample(self, site: Site) -> None:
+        """Set the value of a site that is laid out in the vector."""
+        if site.value is None:
+            site.value = self._values.get(site.name)
 
 
 @final
@@ -93,7 +107,7 @@ def potential(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Potent
 
     def log_density(flat: Tensor) -> Tensor:
         values = unravel(flat)
-        with TraceMessenger() as run, SubstituteMessenger(values):
+        with TraceMessenger() as run, _Values(values):
             model(*args, **kwargs)
         _check_sites(run.stochastic_nodes, values)
         total = run.log_prob_sum(lambda _, site: not is_deterministic(site))

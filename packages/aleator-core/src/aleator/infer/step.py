@@ -108,8 +108,8 @@ def pure_step(estimator: AbstractEstimator, optim: Any, model: Program, guide: P
         model, guide: the programs.
 
     Returns:
-        ``step(params, opt_state, buffers, args=(), kwargs=None) -> (params, opt_state, buffers, loss)``. ``params`` are
-        unconstrained tensors by name. Nothing is read from or written to the store but the constraints known for the
+        ``step(params, opt_state, buffers, args) -> (params, opt_state, buffers, loss)``. ``params`` are unconstrained
+        tensors by name; ``args`` are those of the model and the guide. Nothing is read from or written to the store but the constraints known for the
         names; values are not validated, since that would read them back. Can be captured by ``make_fx``.
 
     Raises:
@@ -127,7 +127,7 @@ def pure_step(estimator: AbstractEstimator, optim: Any, model: Program, guide: P
         >>> adam = Adam(lr=0.1)
         >>> step = pure_step(Trace_ELBO(), adam, model, guide)
         >>> params = {"loc": torch.tensor(0.0)}
-        >>> params, state, buffers, loss = step(params, adam.init(params), {})
+        >>> params, state, buffers, loss = step(params, adam.init(params), {}, ())
         >>> round(params["loc"].item(), 4)
         0.1
     """
@@ -142,12 +142,11 @@ def pure_step(estimator: AbstractEstimator, optim: Any, model: Program, guide: P
         params: Tensors,
         opt_state: Any,  # noqa: ANN401  # each optimizer's own pytree
         buffers: Tensors,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        args: tuple[Any, ...],
     ) -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:
         leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
         with Run(checks=PendingChecks(keep=False)), current_store().bind(leaves, buffers), torch.enable_grad():
-            result = differentiate(estimator, model, guide, args, kwargs or {})
+            result = differentiate(estimator, model, guide, args, {})
         with torch.no_grad():
             values = {name: leaf.detach() for name, leaf in leaves.items()}
             state = optimizer.join(opt_state, values)
