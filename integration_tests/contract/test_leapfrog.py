@@ -34,7 +34,9 @@ def leapfrog(log_density, position, momentum, step_size, steps):
 def closed_form(flat):
     """The log joint density of weight and log noise, written without the library."""
     weight, noise = flat[0], flat[1].exp()
-    log_prior = torch.distributions.Normal(8.5, 1.0).log_prob(weight) + torch.distributions.Gamma(4.0, 5.0).log_prob(noise)
+    shape, rate = torch.tensor([4.0, 5.0], dtype=torch.float64)
+    log_prior = torch.distributions.Normal(8.5, 1.0).log_prob(weight)
+    log_prior = log_prior + torch.distributions.Gamma(shape, rate).log_prob(noise)
     return log_prior + torch.distributions.Normal(weight, noise).log_prob(MEASURED) + flat[1]
 
 
