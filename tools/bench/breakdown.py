@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print three lists: by what the time is spent on, by function alone, by function with its callees."""
+    """Print what the time is spent on, then the dearest lines, functions and operators."""
     options = _parser().parse_args(arguments)
     own_sources = options.library.startswith("aleator")
     with Session(options.library, options.python, own_sources=own_sources) as session:
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{options.case}, {options.library}: {checked * 1e6:.0f} us per run, {unchecked * 1e6:.0f} us unvalidated")
     print(f"{operators['total']} operators, {operators['host_reads']} host reads; {found['samples']} interrupts\n")
     _print("spent on", found["charged"], checked, len(found["charged"]))
+    _print("by line", found["lines"], checked, options.most)
     _print("by function alone", found["own"], checked, options.most)
     _print("by function with its callees", found["within"], checked, options.most)
     _print("operators", {name: number / 1e6 for name, number in operators["names"].items()}, 1.0, options.most)
