@@ -16,10 +16,10 @@ _ONE = torch.ones(())
 
 
 def fits_fused_kernel(params: list[Tensor], grads: list[Tensor], slots: list[dict[str, Tensor]]) -> bool:
-    """Whether a fused kernel reads these tensors, of one dtype and device, as they are meant.
+    """Whether a fused kernel reads these tensors, of one dtype, device and shape each, as they are meant.
 
     The kernels walk over memory by the parameter's number of elements and trust all other tensors to be laid out the
-    same way: an expanded gradient, or a slot of another shape, would be read past its end.
+    same way: an expanded gradient would be read past its end.
     """
     first = params[0]
     dtype, device = first.dtype, first.device
@@ -31,7 +31,7 @@ def fits_fused_kernel(params: list[Tensor], grads: list[Tensor], slots: list[dic
         if not (param.is_contiguous() and grad.is_contiguous()):
             return False
         for key, kept in slot.items():
-            if key != "step" and not (kept.shape == param.shape and kept.dtype is dtype and kept.is_contiguous()):
+            if key != "step" and not (kept.dtype is dtype and kept.is_contiguous()):
                 return False
     return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from aleator.errors import ParameterError
 from aleator.optim.optimizer import Params
 
-__all__ = ["alike", "initial_rate", "rate_dtype", "real_view", "wide_dtype"]
+__all__ = ["alike", "check_memory", "initial_rate", "rate_dtype", "real_view", "wide_dtype"]
 
 _WIDE = {
     torch.float16: torch.float32,
@@ -53,6 +53,17 @@ def real_view(optimizer: str, name: str, param: object) -> Tensor:
     if not param.is_floating_point():
         raise ParameterError(f"{optimizer}: parameter {name!r} must be floating-point, found {param.dtype}")
     return param.detach()
+
+
+def check_memory(optimizer: str, name: str, param: Tensor, slots: Mapping[str, Tensor]) -> None:
+    """Raise ``ParameterError`` where what is kept for a parameter has another shape than the parameter."""
+    shape = (*param.shape, 2) if param.is_complex() else param.shape
+    for key, kept in slots.items():
+        if key != "step" and kept.shape != shape:
+            raise ParameterError(
+                f"{optimizer}: parameter {name!r} has shape {tuple(param.shape)}, but its {key} has shape "
+                f"{tuple(kept.shape)}; a parameter that changes shape needs a new name, or a new state (init)"
+            )
 
 
 def alike(names: list[str], params: Params) -> Iterator[list[str]]:

@@ -14,7 +14,7 @@ from aleator.errors import ParameterError
 from aleator.optim import checkpoint
 from aleator.optim.clipping import ClipLike, GradientClip, build_clip, read_clip
 from aleator.optim.kernels import fits_fused_kernel
-from aleator.optim.leaves import alike, initial_rate, real_view, wide_dtype
+from aleator.optim.leaves import alike, check_memory, initial_rate, real_view, wide_dtype
 from aleator.optim.optimizer import Closure, Grads, Optimizer, OptimizerState, Params, touched
 from aleator.optim.options import ByName, Options, OptionsLike, build_options, read_by_name, read_options
 
@@ -211,6 +211,8 @@ class PureOptimizer(Optimizer, Generic[OptionsType]):
         names = touched(self.name, grads, params)
         if not state.slots.keys() >= set(names):
             raise ParameterError(self._never_joined([name for name in names if name not in state.slots]))
+        for name in names:
+            check_memory(self.name, name, params[name], state.slots[name])
         lots = []
         for leader, group in self._groups(names, state.learning_rates).items():
             rate, options = state.learning_rates[leader], self.options_for(leader)

@@ -74,7 +74,7 @@ class SGD(PureOptimizer[SGDOptions]):
         """Return the rate, and how much of the gradient goes into the direction: all of it at the first step."""
         if options.dampening == 0:
             return (rates,)
-        return rates, torch.where(counts == 1, 1.0, 1.0 - options.dampening)
+        return rates, torch.where(counts == 1, torch.ones_like(counts), 1.0 - options.dampening)
 
     def rule(
         self, param: Tensor, grad: Tensor, slots: Slots, factors: tuple[Tensor, ...], options: SGDOptions
