@@ -116,7 +116,8 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         Returns:
             The bound and its surrogate without dim 0; here the means.
         """
-        return terms.log_weight.mean(0), terms.surrogate.mean(0)
+        bound = terms.log_weight.mean(0)
+        return bound, bound if terms.surrogate is terms.log_weight else terms.surrogate.mean(0)
 
     def estimate(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401
         """Run the particles and return minus the bound."""
@@ -127,6 +128,8 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
             terms = []
             for pair in trace_looped(self, model, guide, args, kwargs):
                 terms.append(self.particle_terms(*pair))
+            if self.num_particles == 1 and type(self).reduce is ELBO.reduce:
+                return _estimate(terms[0], terms[0].log_weight, terms[0].surrogate, pair)
             return self._fold(_stack(terms), pair)
 
     def estimates(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Iterator[Estimate]:  # noqa: ANN401
@@ -136,7 +139,8 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
             yield self.estimate(model, guide, *args, **kwargs)
             return
         for pair in trace_looped(self, model, guide, args, kwargs):
-            part = self._fold(_stack([self.particle_terms(*pair)]), pair)
+            terms = self.particle_terms(*pair)
+            part = _estimate(terms, terms.log_weight, terms.surrogate, pair)
             yield Estimate(part.loss / count, part.surrogate / count, MeanTerms([part.aux], count), part.updates)
 
     def __call__(self, model: Program, guide: Program, *example_args: Any, **kwargs: Any) -> LossModule:  # noqa: ANN401
@@ -146,18 +150,22 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         return LossModule(self, model, guide, example_args, kwargs)
 
     def _fold(self, terms: ParticleTerms, pair: Pair) -> Estimate:
-        bound, surrogate = self.reduce(terms)
-        scale = math.prod(frame.scale for frame in common_plates_of_traces(*pair))
-        loss = bound.detach().sum()
-        total = surrogate.sum() if surrogate.dim() else surrogate
-        if scale != 1.0:
-            loss, total = loss * scale, total * scale
-        return Estimate(-loss, -total, terms.sites)
+        return _estimate(terms, *self.reduce(terms), pair)
 
     def __repr__(self) -> str:
         stated = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
         shown = ", ".join(f"{name}={value!r}" for name, value, default in stated if value != default)
         return f"{type(self).__name__}({shown})"
+
+
+def _estimate(terms: ParticleTerms, bound: Tensor, surrogate: Tensor, pair: Pair) -> Estimate:
+    """Apply the scale of the plates common to all sites, sum over them, and negate."""
+    scale = math.prod(frame.scale for frame in common_plates_of_traces(*pair))
+    total = surrogate.sum() if surrogate.dim() else surrogate
+    loss = bound.detach().sum() if bound is not surrogate else total.detach()
+    if scale != 1.0:
+        loss, total = loss * scale, total * scale
+    return Estimate(-loss, -total, terms.sites)
 
 
 def _stack(terms: list[ParticleTerms]) -> ParticleTerms:

@@ -192,7 +192,13 @@ def _summed(factor: Factor, common: Frames, dims: frozenset[int]) -> Tensor:
 
 
 def _total(terms: Iterable[Tensor]) -> Tensor:
-    total: Tensor | None = None
-    for term in terms:
-        total = term if total is None else total + term
-    return torch.zeros(()) if total is None else total
+    """Add the terms up: scalars, as they are without common plates, by one kernel."""
+    pieces = list(terms)
+    if not pieces:
+        return torch.zeros(())
+    if len(pieces) > 2 and all(piece.dim() == 0 and piece.dtype is pieces[0].dtype for piece in pieces):
+        return torch.stack(pieces).sum()
+    total = pieces[0]
+    for piece in pieces[1:]:
+        total = total + piece
+    return total
