@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _seconds_per_run(session: Session, case: str) -> float:
     number = max(5, round(0.2 * 20 / float(session.ask("run", case, 20)["seconds"])))
-    return median(float(session.ask("run", case, number)["seconds"]) / number for _ in range(7))
+    return median(float(session.ask("run", case, number)["processor_seconds"]) / number for _ in range(7))
 
 
 def _print(title: str, shares: Mapping[str, float], seconds: float, most: int) -> None:

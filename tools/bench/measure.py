@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bench.cases import load
 from bench.contract import Case, disagreement
@@ -26,6 +27,12 @@ class Plan:
     restarts: int
     block_seconds: float
     validate: bool = True
+    clock: Literal["processor", "wall"] = "processor"
+
+    @property
+    def reading(self) -> str:
+        """The field of a worker's answer that holds the time."""
+        return "processor_seconds" if self.clock == "processor" else "seconds"
 
 
 @dataclass
@@ -86,9 +93,9 @@ def _measure_case(plan: Plan, figures: CaseFigures, sessions: Mapping[str, Sessi
     for library, session in itertools.islice(_turns(sessions), plan.rounds * len(sessions)):
         answer = session.ask("run", case.name, numbers[library])
         runs = numbers[library] * case.per
-        figures.seconds.setdefault(library, []).append(answer["seconds"] / runs)
+        figures.seconds.setdefault(library, []).append(answer[plan.reading] / runs)
         result.processor_share.append(answer["processor_seconds"] / answer["seconds"])
-        result.reference.setdefault(library, []).append(session.ask("reference", 20)["seconds"] / 20)
+        result.reference.setdefault(library, []).append(session.ask("reference", 20)[plan.reading] / 20)
 
 
 def _turns(sessions: Mapping[str, Session]) -> Iterator[tuple[str, Session]]:

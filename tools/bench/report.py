@@ -48,7 +48,7 @@ def _head(result: Result) -> str:
     blocks = plan.rounds * plan.restarts
     return (
         f"{platform.machine()}, {platform.system()}, one thread. {versions}. "
-        f"Validation {'on' if plan.validate else 'off'}. Medians of {blocks} alternating blocks "
+        f"Validation {'on' if plan.validate else 'off'}. {plan.clock.capitalize()} time, medians of {blocks} alternating blocks "
         f"({plan.restarts} processes, {plan.rounds} rounds each) of about {plan.block_seconds:g} s; "
         "quartiles in brackets."
     )

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         restarts=1 if options.check else options.restarts,
         block_seconds=0.05 if options.check else options.block_seconds,
         validate=options.validation == "on",
+        clock=options.clock,
     )
     try:
         result = measure(plan)
@@ -79,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--restarts", type=int, default=3, help="how often the processes are started afresh")
     parser.add_argument("--block-seconds", type=float, default=0.1, help="about how long one block takes")
     parser.add_argument("--validation", choices=("on", "off"), default="on", help="in all libraries")
+    parser.add_argument(
+        "--clock",
+        choices=("processor", "wall"),
+        default="processor",
+        help="processor time of the one thread is not blurred by others on the machine (default); wall where a GPU works",
+    )
     parser.add_argument("--output", type=Path, help="write the table here as well")
     parser.add_argument("--json", type=Path, help="write every figure here")
     parser.add_argument("--check", action="store_true", help="a few seconds: do the cases run and agree?")

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import IO, NamedTuple
 
 __all__ = ["Breakdown", "sample_stacks"]
@@ -33,9 +34,9 @@ RULES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("torch/distributions/constraint_registry.py", (), "parameters"),
     ("pyro/params/", (), "parameters"),
     ("aleator/params/", (), "parameters"),
-    ("/distributions/", ("__init__", "__call__$new", "to_event", "expand", "expand_by", "reshape"), "constructors"),
+    ("/distributions/", ("__init__", "_begin", "*_shape", "to_event", "expand", "expand_by"), "constructors"),
     ("/distributions/", ("rsample", "sample", "__call__"), "draws"),
-    ("/distributions/", ("log_prob", "score_parts", "kl_divergence", "entropy"), "log_prob"),
+    ("/distributions/", ("*log_prob", "score_parts", "kl_divergence", "entropy"), "log_prob"),
     ("aleator/drawing", (), "draws"),
     ("aleator/randomness", (), "draws"),
     ("pyro/distributions/distribution.py", (), "constructors"),
@@ -143,7 +144,7 @@ def _charge(stack: list[_Frame]) -> str:
         if any(part in path for part in TRANSPARENT):
             continue
         for part, functions, charge in RULES:
-            if part in path and (not functions or function in functions):
+            if part in path and (not functions or any(fnmatch(function, pattern) for pattern in functions)):
                 return charge
     return "elsewhere"
 
