@@ -135,13 +135,17 @@ CASES = [
     *_categories("OneHotCategoricalStraightThrough"),
     *_categories("Multinomial", total_count=4),
     Case("RelaxedOneHotCategorical", "probs", lambda t: {"temperature": t(0.7), "probs": t([0.2, 0.5, 0.3])}),
-    Case("RelaxedOneHotCategorical", "logits", lambda t: {"temperature": t(0.7), "logits": t([[0.2, 0.5], [0.3, 1.0]])}),
+    Case(
+        "RelaxedOneHotCategorical", "logits", lambda t: {"temperature": t(0.7), "logits": t([[0.2, 0.5], [0.3, 1.0]])}
+    ),
     Case("Dirichlet", "vector", lambda t: {"concentration": t([0.5, 1.2, 3.0])}),
     Case("Dirichlet", "batch", lambda t: {"concentration": t([[0.5, 1.2, 3.0], [2.0, 2.0, 2.0]])}),
     Case("LogisticNormal", "vector", lambda t: {"loc": t([0.5, -1.2]), "scale": t([0.4, 1.0])}),
     Case("LogisticNormal", "number", lambda t: {"loc": 0.3, "scale": 0.8}),
     Case("MultivariateNormal", "tril", lambda t: {"loc": t([0.5, 1.0]), "scale_tril": t(_TRIL)}),
-    Case("MultivariateNormal", "covariance", lambda t: {"loc": t([[0.5, 1.0]] * 3), "covariance_matrix": t(_COVARIANCE)}),
+    Case(
+        "MultivariateNormal", "covariance", lambda t: {"loc": t([[0.5, 1.0]] * 3), "covariance_matrix": t(_COVARIANCE)}
+    ),
     Case("MultivariateNormal", "precision", lambda t: {"loc": t([0.5, 1.0]), "precision_matrix": t([_COVARIANCE] * 2)}),
     Case(
         "LowRankMultivariateNormal",

@@ -36,7 +36,6 @@ from torch.distributions.transforms import (
 )
 
 from aleator.distributions import constraints, transforms
-from aleator.distributions.distribution import Distribution, ExponentialFamily  # isort: skip  # the others derive from it
 from aleator.distributions.bernoulli import Bernoulli, ContinuousBernoulli, LogitRelaxedBernoulli, RelaxedBernoulli
 from aleator.distributions.categorical import (
     Categorical,
@@ -49,6 +48,7 @@ from aleator.distributions.cauchy import Cauchy, HalfCauchy
 from aleator.distributions.counts import Binomial, Geometric, Multinomial, NegativeBinomial, Poisson
 from aleator.distributions.delta import Delta
 from aleator.distributions.dirichlet import Beta, Dirichlet
+from aleator.distributions.distribution import Distribution, ExponentialFamily
 from aleator.distributions.empirical import Empirical
 from aleator.distributions.extreme_values import GeneralizedPareto, Gumbel, Pareto, Weibull
 from aleator.distributions.gamma import Chi2, Exponential, FisherSnedecor, Gamma, InverseGamma

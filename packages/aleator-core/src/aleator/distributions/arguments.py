@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aleator import validation
 from aleator.errors import ParameterError
+from aleator.randomness import is_interpreted
 
 if TYPE_CHECKING:
     from torch.distributions.constraints import Constraint
@@ -32,12 +33,16 @@ __all__ = [
     "check_arguments",
     "constant",
     "joint_shape",
+    "less",
     "lgamma_of",
     "log_of",
+    "operand",
     "pair_shape",
     "reciprocal_of",
     "require_expandable",
+    "residual",
     "shape_error",
+    "shifted",
 ]
 
 Argument: TypeAlias = Tensor | float
@@ -81,6 +86,41 @@ def constant(value: float, like: Tensor | None) -> Tensor:
     return torch.full((), value, dtype=dtype, device=like.device)
 
 
+def operand(value: float, like: Tensor) -> Tensor:
+    """Return a number as the partner of ``like`` in arithmetic; never to be written to, nor handed out.
+
+    Torch wraps a Python number anew in every operation, which costs more than a small kernel: here the wrapped number
+    is shared, except where a transform or a capture interprets the program and must see it made.
+    """
+    if is_interpreted():
+        return constant(value, like)
+    return _shared(value, like.dtype if like.is_floating_point() else torch.get_default_dtype(), like.device)
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.full((), value, dtype=dtype, device=device)
+
+
+def shifted(noise: Tensor, loc: Argument, scale: Argument) -> Tensor:
+    """Return ``loc + noise * scale``."""
+    if isinstance(scale, Tensor):
+        noise = noise * scale
+    elif scale != 1.0:
+        noise = noise * operand(scale, noise)
+    if isinstance(loc, Tensor):
+        return loc + noise
+    return noise if loc == 0.0 else operand(loc, noise) + noise
+
+
+def residual(value: Tensor, loc: Argument) -> Tensor:
+    """Return ``value - loc``."""
+    if isinstance(loc, Tensor):
+        return value - loc
+    return value if loc == 0.0 else value - operand(loc, value)
+
+
 def as_argument(owner: Distribution, name: str, value: Any) -> Argument:  # noqa: ANN401  # whatever a user passes
     """Return an argument as a tensor or a Python number.
 
@@ -100,7 +140,12 @@ def as_argument(owner: Distribution, name: str, value: Any) -> Argument:  # noqa
     )
 
 
-def as_tensor_argument(owner: Distribution, name: str, value: Any, min_dim: int = 0) -> Tensor:  # noqa: ANN401  # see above
+def as_tensor_argument(
+    owner: Distribution,
+    name: str,
+    value: Any,  # noqa: ANN401  # whatever a user passes
+    min_dim: int = 0,
+) -> Tensor:
     """Return an argument as a tensor with at least so many dims."""
     if not isinstance(value, Tensor):
         value = as_argument(owner, name, value)
@@ -108,7 +153,8 @@ def as_tensor_argument(owner: Distribution, name: str, value: Any, min_dim: int 
             value = constant(value, None)
     if value.dim() < min_dim:
         raise ParameterError(
-            f"{type(owner).__name__} expects {name!r} with at least {min_dim} dim(s), but found shape {tuple(value.shape)}"
+            f"{type(owner).__name__} expects {name!r} with at least {min_dim} dim(s), "
+            f"but found shape {tuple(value.shape)}"
         )
     tensor: Tensor = value
     return tensor
@@ -196,8 +242,15 @@ def require_expandable(owner: Distribution, batch_shape: torch.Size) -> None:
 
 
 def as_kind(value: Argument, like: Tensor | None) -> Tensor:
-    """Return an argument as a tensor, a number in the kind of ``like``."""
-    return value if isinstance(value, Tensor) else constant(value, like)
+    """Return an argument as a tensor to calculate with, a number in the kind of ``like``."""
+    if isinstance(value, Tensor):
+        return value
+    return constant(value, None) if like is None else operand(value, like)
+
+
+def less(value: Argument, number: float, like: Tensor) -> Tensor:
+    """Return ``value - number`` as a tensor."""
+    return value - operand(number, value) if isinstance(value, Tensor) else operand(value - number, like)
 
 
 def log_of(value: Argument) -> Argument:

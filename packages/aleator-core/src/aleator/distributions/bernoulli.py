@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import relaxed_bernoulli
 from torch.distributions.transforms import SigmoidTransform, Transform
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions.arguments import SCALAR, Argument, as_argument, as_kind
+from aleator.distributions.arguments import SCALAR, Argument, as_argument, constant
 from aleator.distributions.distribution import ExponentialFamily
 from aleator.distributions.probabilities import BinaryProbabilities, clamp_probs
 from aleator.distributions.transformed import ClosedForm
@@ -88,7 +89,8 @@ class _Temperature:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:  # noqa: ANN401  # the descriptor protocol
         if instance is None:
             return self
-        return as_kind(instance._temperature, instance._like())
+        value = instance._temperature
+        return value if isinstance(value, Tensor) else constant(value, instance._like())
 
 
 @final

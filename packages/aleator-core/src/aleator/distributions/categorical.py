@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
-from torch.distributions import constraints, relaxed_categorical
+from torch import Tensor
+from torch import distributions as torch_distributions
+from torch.distributions import relaxed_categorical
 from torch.distributions.transforms import ExpTransform, Transform
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions.arguments import SCALAR, Argument, as_argument, as_kind
+from aleator.distributions.arguments import SCALAR, Argument, as_argument, constant
 from aleator.distributions.probabilities import CategoryProbabilities, clamp_probs
 from aleator.distributions.transformed import ClosedForm
 
@@ -27,9 +28,11 @@ __all__ = [
 
 def draw_index(probs: Tensor, shape: torch.Size, sample_shape: _size) -> Tensor:
     """Draw category indices of a shape; the probabilities have the batch shape and the categories last."""
-    count = torch.Size(sample_shape).numel()
-    flat = probs.reshape(-1, probs.shape[-1])
-    return randomness.multinomial(flat, count).T.reshape(shape)
+    flat = probs if probs.dim() <= 2 else probs.reshape(-1, probs.shape[-1])
+    if not sample_shape:
+        return randomness.multinomial(flat, 1).reshape(shape)
+    draws = randomness.multinomial(flat, torch.Size(sample_shape).numel())
+    return (draws.mT if draws.dim() == 2 else draws).reshape(shape)
 
 
 @final
@@ -121,7 +124,8 @@ class ExpRelaxedCategorical(CategoryProbabilities, relaxed_categorical.ExpRelaxe
     @property
     def temperature(self) -> Tensor:  # type: ignore[override]  # torch has an attribute here
         """The temperature, as a tensor."""
-        return as_kind(self._temperature, self._like())
+        value = self._temperature
+        return value if isinstance(value, Tensor) else constant(value, self._like())
 
     @property
     def _categorical(self) -> Categorical:  # type: ignore[override]  # torch has an attribute here

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import final
 
-import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions.transforms import AbsTransform, Transform
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions.arguments import SCALAR, Argument, Broadcast, log_of
+from aleator.distributions.arguments import SCALAR, Argument, Broadcast, as_kind, log_of, operand, residual, shifted
 from aleator.distributions.distribution import Distribution
+from aleator.distributions.normal import zero_below
 from aleator.distributions.transformed import ClosedForm
 
 __all__ = ["Cauchy", "HalfCauchy"]
@@ -20,9 +21,10 @@ __all__ = ["Cauchy", "HalfCauchy"]
 
 def cauchy_log_prob(value: Tensor, loc: Argument, scale: Argument, shift: float = 0.0) -> Tensor:
     """Return the log-density of a Cauchy distribution, plus a constant."""
-    residual = value - loc if isinstance(loc, Tensor) or loc != 0 else value
-    standard = residual / scale
-    return (shift - math.log(math.pi) - log_of(scale)) - (standard * standard).log1p()
+    difference = residual(value, loc)
+    standard = difference / as_kind(scale, difference)
+    normalizer = operand(shift - math.log(math.pi), standard) - as_kind(log_of(scale), standard)
+    return normalizer - (standard * standard).log1p()
 
 
 @final
@@ -38,7 +40,8 @@ class Cauchy(Distribution, torch_distributions.Cauchy):
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw ``loc + scale * noise``."""
-        return self._loc + randomness.cauchy(self._draw_shape(sample_shape), like=self._like()) * self._scale
+        noise = randomness.cauchy(self._draw_shape(sample_shape), like=self._like())
+        return shifted(noise, self._loc, self._scale)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density, over the joint shape of value and batch."""
@@ -65,11 +68,11 @@ class HalfCauchy(ClosedForm, torch_distributions.HalfCauchy):
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw ``abs(scale * noise)``."""
-        return (randomness.cauchy(self._draw_shape(sample_shape), like=self._like()) * self._scale).abs()
+        return shifted(randomness.cauchy(self._draw_shape(sample_shape), like=self._like()), 0.0, self._scale).abs()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density, minus infinity below zero."""
         if value.__class__ is not Tensor or value.shape != self._batch_shape:
             value = self._aligned(value)
         log_prob = cauchy_log_prob(value, 0.0, self._scale, shift=math.log(2.0))
-        return torch.where(value >= 0, log_prob, -torch.inf)
+        return zero_below(value, log_prob)

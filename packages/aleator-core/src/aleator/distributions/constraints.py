@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints as _torch_constraints
 from torch.distributions.constraints import *  # noqa: F403  # one vocabulary: torch's names are ours
-from torch.distributions.constraints import Constraint, __all__ as _torch_names
+from torch.distributions.constraints import Constraint
+from torch.distributions.constraints import __all__ as _torch_names
 
-__all__ = [*_torch_names, "finite_logits", "factorable", "weights"]  # noqa: PLE0604  # all are strings
+__all__ = [*_torch_names, "finite_logits", "factorable", "weights"]
 
 
 @final

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.types import _size
 
@@ -18,6 +19,7 @@ from aleator.distributions.arguments import (
     check_arguments,
     lgamma_of,
     log_of,
+    operand,
 )
 from aleator.distributions.categorical import Categorical, draw_index
 from aleator.distributions.distribution import ExponentialFamily
@@ -48,7 +50,7 @@ class Poisson(ExponentialFamily, torch_distributions.Poisson):
             value = self._aligned(value)
         rate = self._rate
         expected = value.xlogy(rate) if isinstance(rate, Tensor) or rate == 0 else value * log_of(rate)
-        return expected - rate - (value + 1).lgamma()
+        return expected - as_kind(rate, value) - (value + operand(1.0, value)).lgamma()
 
 
 def _as_count(total_count: Argument, kind: Tensor) -> Argument:

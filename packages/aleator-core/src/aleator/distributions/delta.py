@@ -92,7 +92,8 @@ class Delta(Distribution):
     @property
     def support(self) -> constraints.Constraint:
         """The reals: where the mass is, only ``log_prob`` tells."""
-        return constraints.independent(constraints.real, len(self._event_shape)) if self._event_shape else constraints.real
+        dims = len(self._event_shape)
+        return constraints.independent(constraints.real, dims) if dims else constraints.real
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Return the value itself, expanded."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.types import _size
 
 from aleator import randomness
@@ -16,7 +17,9 @@ from aleator.distributions.arguments import (
     as_kind,
     as_tensor_argument,
     check_arguments,
+    less,
     lgamma_of,
+    operand,
 )
 from aleator.distributions.distribution import ExponentialFamily
 
@@ -35,9 +38,7 @@ class Dirichlet(ExponentialFamily, torch_distributions.Dirichlet):
         shape = concentration.shape
         self._batch_shape = shape[:-1]
         self._event_shape = shape[-1:]
-        check_arguments(
-            self, validate_args, (("concentration", self.arg_constraints["concentration"], concentration),)
-        )
+        check_arguments(self, validate_args, (("concentration", self.arg_constraints["concentration"], concentration),))
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw with the implicit gradient in the concentration."""
@@ -51,7 +52,7 @@ class Dirichlet(ExponentialFamily, torch_distributions.Dirichlet):
             value = self._aligned(value)
         concentration = self._concentration
         normalizer = concentration.sum(-1).lgamma() - concentration.lgamma().sum(-1)
-        return torch.xlogy(concentration - 1.0, value).sum(-1) + normalizer
+        return torch.xlogy(less(concentration, 1.0, value), value).sum(-1) + normalizer
 
 
 @final
@@ -62,9 +63,7 @@ class Beta(ExponentialFamily, torch_distributions.Beta):
     concentration1 = Broadcast()
     concentration0 = Broadcast()
 
-    def __init__(
-        self, concentration1: Argument, concentration0: Argument, validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, concentration1: Argument, concentration0: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, concentration1=concentration1, concentration0=concentration0)
 
     @property
@@ -84,5 +83,6 @@ class Beta(ExponentialFamily, torch_distributions.Beta):
         if value.__class__ is not Tensor or value.shape != self._batch_shape:
             value = self._aligned(value)
         ones, zeros = self._concentration1, self._concentration0
-        normalizer = lgamma_of(ones + zeros) - lgamma_of(ones) - lgamma_of(zeros)
-        return torch.xlogy(ones - 1.0, value) + torch.xlogy(zeros - 1.0, 1.0 - value) + normalizer
+        normalizer = as_kind(lgamma_of(ones + zeros) - lgamma_of(ones) - lgamma_of(zeros), value)
+        power = torch.xlogy(less(ones, 1.0, value), value)
+        return power + torch.xlogy(less(zeros, 1.0, value), operand(1.0, value) - value) + normalizer

@@ -1,4 +1,4 @@
-"""What every distribution of Aleator can do beyond torch's: events, masks, expansion, draws from the context's source."""
+"""What every distribution can do beyond torch's: events, masks, expansion, draws from the context's source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.types import _size
 
@@ -38,8 +39,8 @@ class Distribution(torch_distributions.Distribution):
 
     def __init__(
         self,
-        batch_shape: _size = torch.Size(),
-        event_shape: _size = torch.Size(),
+        batch_shape: _size = SCALAR,
+        event_shape: _size = SCALAR,
         validate_args: bool | None = None,
     ) -> None:
         if type(self) in (Distribution, ExponentialFamily):
@@ -53,7 +54,7 @@ class Distribution(torch_distributions.Distribution):
         ]
         check_arguments(self, validate_args, stated)
 
-    def _begin(self, validate_args: bool | None, /, **arguments: Any) -> None:
+    def _begin(self, validate_args: bool | None, /, **arguments: Any) -> None:  # noqa: ANN401  # what users pass
         """Keep elementwise arguments as given, find their batch shape, and note the checks that their class states."""
         state = self.__dict__
         shape: torch.Size | None = None
@@ -74,11 +75,11 @@ class Distribution(torch_distributions.Distribution):
         stated = self.arg_constraints
         check_arguments(self, validate_args, [(name, stated[name], value) for name, value in arguments.items()])
 
-    def __call__(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def __call__(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw, with the gradient where the distribution has one."""
         return self.rsample(sample_shape) if self.has_rsample else self.sample(sample_shape)
 
-    def sample(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw without a gradient; the shape is ``sample_shape + batch_shape + event_shape``."""
         with torch.no_grad():
             return self.rsample(sample_shape)
@@ -111,7 +112,7 @@ class Distribution(torch_distributions.Distribution):
         """The number of dims of one draw."""
         return len(self._event_shape)
 
-    def shape(self, sample_shape: _size = torch.Size()) -> torch.Size:
+    def shape(self, sample_shape: _size = SCALAR) -> torch.Size:
         """Return the shape of a draw: ``sample_shape + batch_shape + event_shape``."""
         return torch.Size(sample_shape) + self._batch_shape + self._event_shape
 
@@ -159,7 +160,7 @@ class Distribution(torch_distributions.Distribution):
             ValueError: where it does not, naming both shapes.
         """
         if not isinstance(value, Tensor):
-            raise ValueError(  # noqa: TRY004  # torch raises ValueError here, and people catch it
+            raise ValueError(  # torch raises ValueError here, and people catch it
                 f"{type(self).__name__} scores tensors, but found {type(value).__name__}"
             )
         expected = self._batch_shape + self._event_shape

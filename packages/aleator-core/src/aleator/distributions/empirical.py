@@ -81,7 +81,8 @@ class Empirical(Distribution):
     @property
     def support(self) -> constraints.Constraint:
         """The reals: which values have weight, only ``log_prob`` tells."""
-        return constraints.independent(constraints.real, len(self._event_shape)) if self._event_shape else constraints.real
+        dims = len(self._event_shape)
+        return constraints.independent(constraints.real, dims) if dims else constraints.real
 
     def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw values by their weights, with replacement."""

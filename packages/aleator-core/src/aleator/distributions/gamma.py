@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.distributions.transforms import PowerTransform, Transform
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions.arguments import SCALAR, Argument, Broadcast, as_kind, check_arguments, lgamma_of, log_of
+from aleator.distributions.arguments import (
+    SCALAR,
+    Argument,
+    Broadcast,
+    as_kind,
+    check_arguments,
+    less,
+    lgamma_of,
+    log_of,
+)
 from aleator.distributions.distribution import Distribution, ExponentialFamily
 from aleator.distributions.transformed import ClosedForm
 
@@ -28,8 +38,8 @@ def positive_gamma(concentration: Tensor, rate: Argument) -> Tensor:
 
 def gamma_log_prob(value: Tensor, concentration: Argument, rate: Argument) -> Tensor:
     """Return the log-density of a gamma distribution; zero to the power of zero is one."""
-    normalizer = concentration * log_of(rate) - lgamma_of(concentration)
-    power = torch.xlogy(concentration - 1.0, value)
+    normalizer = as_kind(concentration * log_of(rate) - lgamma_of(concentration), value)
+    power = torch.xlogy(less(concentration, 1.0, value), value)
     if isinstance(rate, Tensor):
         return torch.addcmul(power, rate, value, value=-1) + normalizer
     return torch.sub(power, value, alpha=rate) + normalizer

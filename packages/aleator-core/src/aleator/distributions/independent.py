@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, final
 
-import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.types import _size
 
 from aleator import randomness
+from aleator.distributions.arguments import SCALAR
 from aleator.distributions.distribution import Distribution
 from aleator.errors import ParameterError
 
@@ -98,11 +99,11 @@ class Independent(Distribution, torch_distributions.Independent[Any]):
             return self.base_dist.support
         return constraints.independent(self.base_dist.support, self.reinterpreted_batch_ndims)
 
-    def sample(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw without a gradient."""
         return draw_from(self.base_dist, sample_shape, reparameterized=False)
 
-    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw with the base's gradient."""
         return draw_from(self.base_dist, sample_shape, reparameterized=True)
 

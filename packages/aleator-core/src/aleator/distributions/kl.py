@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 
 from aleator.distributions.delta import Delta
 from aleator.distributions.independent import Independent, sum_rightmost

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions.transforms import AffineTransform, PowerTransform, Transform
 from torch.types import _size
 
@@ -19,15 +20,13 @@ __all__ = ["Kumaraswamy"]
 
 @final
 class Kumaraswamy(ClosedForm, torch_distributions.Kumaraswamy):
-    """The Kumaraswamy distribution on the unit interval: much like a beta, with a distribution function in closed form."""
+    """The Kumaraswamy distribution on the unit interval: like a beta, with a closed distribution function."""
 
     argument_names = ("concentration1", "concentration0")
     concentration1 = Broadcast()
     concentration0 = Broadcast()
 
-    def __init__(
-        self, concentration1: Argument, concentration0: Argument, validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, concentration1: Argument, concentration0: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, concentration1=concentration1, concentration0=concentration0)
 
     def _make_base(self) -> Uniform:

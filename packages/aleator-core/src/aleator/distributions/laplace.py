@@ -6,11 +6,12 @@ import math
 from typing import final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions.arguments import SCALAR, Argument, Broadcast, as_kind, log_of
+from aleator.distributions.arguments import SCALAR, Argument, Broadcast, as_kind, log_of, operand, residual
 from aleator.distributions.distribution import Distribution
 
 __all__ = ["Laplace"]
@@ -39,4 +40,5 @@ class Laplace(Distribution, torch_distributions.Laplace):
         """Return the log-density, over the joint shape of value and batch."""
         if value.__class__ is not Tensor or value.shape != self._batch_shape:
             value = self._aligned(value)
-        return (-math.log(2.0) - log_of(self._scale)) - (value - self._loc).abs() / self._scale
+        difference = residual(value, self._loc).abs() / as_kind(self._scale, value)
+        return operand(-math.log(2.0), difference) - as_kind(log_of(self._scale), difference) - difference

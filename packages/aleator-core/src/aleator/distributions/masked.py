@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.types import _size
 
+from aleator.distributions.arguments import SCALAR
 from aleator.distributions.distribution import Distribution
 from aleator.distributions.independent import draw_from
 from aleator.errors import ParameterError
@@ -62,9 +64,7 @@ class MaskedDistribution(Distribution):
         self._event_shape = base_dist.event_shape
         self._validate_args = base_dist._validate_args if validate_args is None else validate_args
 
-    def _widen(
-        self, base_dist: torch_distributions.Distribution, mask: Tensor
-    ) -> torch_distributions.Distribution:
+    def _widen(self, base_dist: torch_distributions.Distribution, mask: Tensor) -> torch_distributions.Distribution:
         try:
             joint = torch.broadcast_shapes(mask.shape, self._batch_shape)
         except RuntimeError as error:
@@ -102,11 +102,11 @@ class MaskedDistribution(Distribution):
         """The base's support."""
         return self.base_dist.support
 
-    def sample(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw without a gradient."""
         return draw_from(self.base_dist, sample_shape, reparameterized=False)
 
-    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw with the base's gradient."""
         return draw_from(self.base_dist, sample_shape, reparameterized=True)
 
@@ -122,6 +122,8 @@ class MaskedDistribution(Distribution):
         return log_prob if mask is True else torch.where(mask, log_prob, 0.0)
 
     def _zeros(self, value: Tensor) -> Tensor:
+        if value.shape == self._batch_shape and value.is_floating_point() and not self._event_shape:
+            return torch.zeros_like(value)
         shape = value.shape[: value.dim() - len(self._event_shape)]
         dtype = value.dtype if value.is_floating_point() else torch.get_default_dtype()
         if shape != self._batch_shape:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.types import _size
 

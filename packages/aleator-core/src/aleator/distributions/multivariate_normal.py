@@ -6,7 +6,8 @@ import math
 from typing import final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.distributions.lowrank_multivariate_normal import _batch_capacitance_tril
 from torch.distributions.multivariate_normal import _batch_mahalanobis
@@ -185,9 +186,7 @@ class LowRankMultivariateNormal(Distribution, torch_distributions.LowRankMultiva
     cov_factor = Broadcast(event_dim=2)
     cov_diag = Broadcast(event_dim=1)
 
-    def __init__(
-        self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None) -> None:
         self._loc = as_tensor_argument(self, "loc", loc, min_dim=1)
         self._cov_factor = self._unbroadcasted_cov_factor = as_tensor_argument(self, "cov_factor", cov_factor, 2)
         self._cov_diag = self._unbroadcasted_cov_diag = as_tensor_argument(self, "cov_diag", cov_diag, 1)

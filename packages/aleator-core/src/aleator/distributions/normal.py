@@ -6,13 +6,25 @@ import math
 from typing import final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.distributions.transforms import AbsTransform, ExpTransform, Transform
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions.arguments import SCALAR, Argument, Broadcast, as_argument, check_arguments, pair_shape
+from aleator.distributions.arguments import (
+    SCALAR,
+    Argument,
+    Broadcast,
+    as_argument,
+    check_arguments,
+    log_of,
+    operand,
+    pair_shape,
+    residual,
+    shifted,
+)
 from aleator.distributions.distribution import ExponentialFamily
 from aleator.distributions.transformed import ClosedForm
 
@@ -26,15 +38,23 @@ _POSITIVE = constraints.positive
 def normal_log_prob(value: Tensor, loc: Argument, scale: Argument, shift: float = 0.0) -> Tensor:
     """Return the log-density of a normal, plus a constant.
 
-    Two full passes over the data besides the residual; where the scale is smaller than the data, its logarithm is
-    taken at its own size, and where it is a number, no kernel is spent on it.
+    With tensors this takes five kernels, two of them at the size of the scale; with a number as scale two, and with
+    the standard normal one.
     """
-    residual = value - loc if isinstance(loc, Tensor) or loc != 0 else value
+    difference = residual(value, loc)
+    constant = shift - _HALF_LOG_TWO_PI
     if isinstance(scale, Tensor):
-        standard = residual / scale
-        return torch.addcmul(shift - _HALF_LOG_TWO_PI - scale.log(), standard, standard, value=-0.5)
-    constant = math.log(scale) + _HALF_LOG_TWO_PI - shift if scale > 0 else math.nan
-    return residual * residual * (-0.5 / (scale * scale) if scale else math.nan) - constant
+        standard = difference / scale
+        return torch.addcmul(operand(constant, scale) - scale.log(), standard, standard, value=-0.5)
+    if not difference.is_floating_point():
+        difference = difference.to(torch.get_default_dtype())
+    half_precision = -0.5 / (scale * scale) if scale else math.nan
+    return torch.addcmul(operand(constant - log_of(scale), difference), difference, difference, value=half_precision)
+
+
+def zero_below(value: Tensor, log_prob: Tensor) -> Tensor:
+    """Return minus infinity where a value is negative, and the log-probability elsewhere."""
+    return torch.where(value >= operand(0.0, value), log_prob, operand(-math.inf, log_prob))
 
 
 @final
@@ -74,7 +94,7 @@ class Normal(ExponentialFamily, torch_distributions.Normal):
         loc, scale = self._loc, self._scale
         like = loc if isinstance(loc, Tensor) else scale if isinstance(scale, Tensor) else None
         shape = self._draw_shape(sample_shape) if sample_shape else self._batch_shape
-        return loc + randomness.normal(shape, like=like) * scale
+        return shifted(randomness.normal(shape, like=like), loc, scale)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density, over the joint shape of value and batch."""
@@ -102,9 +122,8 @@ class LogNormal(ClosedForm, torch_distributions.LogNormal):
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw ``exp(loc + scale * noise)``."""
-        loc, scale = self._loc, self._scale
         noise = randomness.normal(self._draw_shape(sample_shape), like=self._like())
-        return (loc + noise * scale).exp()
+        return shifted(noise, self._loc, self._scale).exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density, over the joint shape of value and batch."""
@@ -132,11 +151,11 @@ class HalfNormal(ClosedForm, torch_distributions.HalfNormal):
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw ``abs(scale * noise)``."""
-        return (randomness.normal(self._draw_shape(sample_shape), like=self._like()) * self._scale).abs()
+        return shifted(randomness.normal(self._draw_shape(sample_shape), like=self._like()), 0.0, self._scale).abs()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density, minus infinity below zero."""
         if value.__class__ is not Tensor or value.shape != self._batch_shape:
             value = self._aligned(value)
         log_prob = normal_log_prob(value, 0.0, self._scale, shift=math.log(2.0))
-        return torch.where(value >= 0, log_prob, -torch.inf)
+        return zero_below(value, log_prob)

@@ -39,7 +39,7 @@ class BinaryProbabilities(Distribution):
 
     argument_names: tuple[str, ...] = ("probs", "logits")
 
-    def _begin_binary(self, validate_args: bool | None, probs: Any, logits: Any, /, **others: Any) -> None:  # noqa: ANN401
+    def _begin_binary(self, validate_args: bool | None, probs: Any, logits: Any, /, **others: Any) -> None:  # noqa: ANN401  # what users pass
         """Keep what is given, find the batch shape, and note the checks."""
         self._given = given = one_of(self, probs, logits)
         value = as_argument(self, given, probs if logits is None else logits)
@@ -111,14 +111,15 @@ class CategoryProbabilities(Distribution):
     argument_names: tuple[str, ...] = ("probs", "logits")
     _event_is_category = True
 
-    def _begin_categories(self, validate_args: bool | None, probs: Any, logits: Any) -> None:  # noqa: ANN401
+    def _begin_categories(self, validate_args: bool | None, probs: Any, logits: Any) -> None:  # noqa: ANN401  # what users pass
         """Keep what is given, find batch and event shape, and note the checks."""
         self._given = given = one_of(self, probs, logits)
         value = probs if logits is None else logits
         if not isinstance(value, Tensor) or value.dim() == 0:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ParameterError(
-                f"{type(self).__name__} expects {given!r} as a tensor with the categories in its last dim, but found {shape}"
+                f"{type(self).__name__} expects {given!r} as a tensor with the categories in its last dim, "
+                f"but found {shape}"
             )
         self._probs = value if given == "probs" else None
         self._logits = value if given == "logits" else None

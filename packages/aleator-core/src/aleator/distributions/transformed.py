@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions.transforms import ComposeTransform, Transform
 from torch.types import _size
 
+from aleator.distributions.arguments import SCALAR
 from aleator.distributions.distribution import Distribution
 from aleator.distributions.independent import Independent, draw_from, sum_rightmost
 from aleator.errors import ParameterError
@@ -71,12 +73,12 @@ class TransformedDistribution(Distribution, torch_distributions.TransformedDistr
         new.base_dist = self.base_dist.expand(shape[: len(shape) - len(self.base_dist.event_shape)])
         return new
 
-    def sample(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw without a gradient."""
         with torch.no_grad():
             return self._forward(draw_from(self.base_dist, sample_shape, reparameterized=False))
 
-    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw with the base's gradient, carried through the transforms."""
         return self._forward(draw_from(self.base_dist, sample_shape, reparameterized=True))
 
@@ -104,7 +106,9 @@ class TransformedDistribution(Distribution, torch_distributions.TransformedDistr
         return log_prob if volume is None else log_prob - volume
 
     def __repr__(self) -> str:
-        return super().__repr__() if self.argument_names else f"TransformedDistribution({self.base_dist}, {self.transforms})"
+        if self.argument_names:
+            return super().__repr__()
+        return f"{type(self).__name__}({self.base_dist}, {self.transforms})"
 
 
 class ClosedForm(TransformedDistribution):
@@ -139,7 +143,7 @@ class ClosedForm(TransformedDistribution):
         """Return the same distribution over a larger batch shape; no tensor is touched."""
         return Distribution.expand(self, batch_shape, _instance)  # type: ignore[return-value]  # Self is ClosedForm here
 
-    def sample(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw without a gradient."""
         with torch.no_grad():
             return self.rsample(sample_shape)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.types import _size
 
@@ -18,7 +19,9 @@ from aleator.distributions.arguments import (
     as_kind,
     check_arguments,
     log_of,
+    operand,
     pair_shape,
+    shifted,
 )
 from aleator.distributions.distribution import Distribution
 
@@ -57,12 +60,14 @@ class Uniform(Distribution, torch_distributions.Uniform):
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw ``low + noise * (high - low)``."""
         noise = randomness.uniform(self._draw_shape(sample_shape), like=self._like())
-        return self._low + noise * (self._high - self._low)
+        low, high = self._low, self._high
+        return shifted(noise, low, high if not isinstance(low, Tensor) and low == 0.0 else high - low)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density: minus the logarithm of the width inside, minus infinity outside."""
         if value.__class__ is not Tensor or value.shape != self._batch_shape:
             value = self._aligned(value)
-        inside = (value >= self._low) & (value < self._high)
-        log_width = as_kind(log_of(self._high - self._low), value)
-        return torch.where(inside, -log_width, -torch.inf)
+        low, high = self._low, self._high
+        inside = (value >= as_kind(low, value)) & (value < as_kind(high, value))
+        log_width = as_kind(log_of(high - low), value)
+        return torch.where(inside, -log_width, operand(-torch.inf, log_width))

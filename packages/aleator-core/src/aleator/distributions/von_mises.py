@@ -6,7 +6,8 @@ import math
 from typing import final
 
 import torch
-from torch import Tensor, distributions as torch_distributions
+from torch import Tensor
+from torch import distributions as torch_distributions
 from torch.types import _size
 
 from aleator import randomness

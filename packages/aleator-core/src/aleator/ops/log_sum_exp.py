@@ -11,7 +11,7 @@ __all__ = ["logsumexp"]
 
 
 def logsumexp(
-    input: Tensor,  # noqa: A002  # torch's name for it
+    input: Tensor,
     dim: int | tuple[int, ...],
     keepdim: bool = False,
     out: Tensor | None = None,
@@ -36,7 +36,7 @@ def logsumexp(
         tensor([0., 0.])
     """
     if not input.is_floating_point():
-        input = input.to(torch.get_default_dtype())  # noqa: A001  # torch's name for it
+        input = input.to(torch.get_default_dtype())
     if out is not None:
         return torch.logsumexp(input, dim, keepdim, out=out)
     needs_gradient = (input.requires_grad and torch.is_grad_enabled()) or is_interpreted()
