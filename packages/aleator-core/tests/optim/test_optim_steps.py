@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aleator import optim
 from aleator.errors import ParameterError
@@ -244,6 +245,8 @@ def test_configurations_are_frozen_compare_and_pickle():
     assert adam != optim.Adam(lr=0.2, clip_args={"clip_norm": 1.0})
     assert adam != optim.Adam(lr=0.1)
     assert hash(adam) == hash(optim.Adam({"lr": 0.1}, {"clip_norm": 1.0}))
+    assert hash(optim.Adam(betas=[0.5, 0.9])) == hash(optim.Adam(betas=(0.5, 0.9)))
+    assert hash(optim.NAdam(lr=0.1)) == hash(optim.NAdam({"lr": 0.1}))
     assert pickle.loads(pickle.dumps(adam)) == adam
     assert copy.deepcopy(adam) == adam
     with pytest.raises(AttributeError):
@@ -260,3 +263,45 @@ def test_two_runs_of_one_configuration_do_not_meet():
     assert second["a"].item() == 1.0
     assert states[1].slots["a"]["step"].item() == 0.0
     assert states[0].learning_rates["a"] is not states[1].learning_rates["a"]
+
+
+class Operators(TorchDispatchMode):
+    """Write down the name of every operator that runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function._schema.name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "kernel"),
+    [
+        (optim.Adam(lr=0.1), "aten::_fused_adam_"),
+        (optim.Adam(lambda name: {"lr": 0.1}), "aten::_fused_adam_"),
+        (optim.AdamW(lr=0.1), "aten::_fused_adamw_"),
+        (optim.SGD(lr=0.1, momentum=0.9), "aten::_fused_sgd_"),
+        (optim.Adagrad(lr=0.1), "aten::_fused_adagrad_"),
+    ],
+)
+def test_a_step_in_place_is_two_operators_however_many_parameters(optimizer, kernel):
+    params = {str(number): torch.zeros(number) for number in range(1, 9)}
+    grads = {name: torch.ones_like(value) for name, value in params.items()}
+    state = optimizer.init(params)
+    with Operators() as ran:
+        optimizer.update_(grads, state, params)
+    assert sorted(ran.names) == sorted([kernel, "aten::_foreach_add_"])
+
+
+def test_a_step_in_place_reads_no_number():
+    for optimizer in PURE:
+        if optimizer.name == "ClippedAdam":
+            continue  # on the CPU it computes its step sizes on the host, from step counts that are there
+        params = {"a": torch.zeros(3)}
+        state = optimizer.init(params)
+        with Operators() as ran:
+            optimizer.update_({"a": torch.ones(3)}, state, params)
+        assert "aten::_local_scalar_dense" not in ran.names, optimizer.name

@@ -55,7 +55,7 @@ class AdamOptions(Options):
     def check(self) -> None:
         """Raise for a negative rate, epsilon or decay, or a beta outside [0, 1)."""
         check_rate(self.lr)
-        check_betas(self.betas)
+        object.__setattr__(self, "betas", check_betas(self.betas))
         check_not_negative(eps=self.eps, weight_decay=self.weight_decay)
 
 
@@ -75,7 +75,7 @@ class AdamWOptions(Options):
     def check(self) -> None:
         """Raise for a negative rate, epsilon or decay, or a beta outside [0, 1)."""
         check_rate(self.lr)
-        check_betas(self.betas)
+        object.__setattr__(self, "betas", check_betas(self.betas))
         check_not_negative(eps=self.eps, weight_decay=self.weight_decay)
 
 

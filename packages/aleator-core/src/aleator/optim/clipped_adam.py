@@ -43,7 +43,7 @@ class ClippedAdamOptions(Options):
     def check(self) -> None:
         """Raise for a negative number, a decay of 0, or a beta outside [0, 1)."""
         check_rate(self.lr)
-        check_betas(self.betas)
+        object.__setattr__(self, "betas", check_betas(self.betas))
         check_not_negative(eps=self.eps, weight_decay=self.weight_decay, lrd=self.lrd)
         if not self.clip_norm >= 0:
             raise ValueError(f"clip_norm must be at least 0, found {self.clip_norm!r}")

@@ -69,13 +69,14 @@ def check_rate(lr: object) -> None:
     check_not_negative(lr=lr)
 
 
-def check_betas(betas: object) -> None:
-    """Raise unless ``betas`` is a pair of numbers in [0, 1)."""
+def check_betas(betas: object) -> tuple[float, float]:
+    """Return ``betas`` if it is a pair of numbers in [0, 1)."""
     if not isinstance(betas, tuple | list) or len(betas) != 2:
         raise ValueError(f"betas must be a pair of numbers, found {betas!r}")
     for beta in betas:
         if not isinstance(beta, int | float) or not 0 <= beta < 1:
             raise ValueError(f"betas must lie in [0, 1), found {betas!r}")
+    return betas[0], betas[1]
 
 
 def check_known(owner: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -48,7 +48,7 @@ class TorchOptimizer(Optimizer):
     """
 
     factory: TorchFactory
-    options: Mapping[str, Any] | ByName
+    options: Mapping[str, Any] | ByName = field(hash=False)
     clip_args: GradientClip | ByName | None
     # What the callable said, by parameter name. Recomputable, so it belongs to the configuration.
     _options_by_name: dict[str, Mapping[str, Any]] = field(compare=False, repr=False)
@@ -126,8 +126,10 @@ class TorchOptimizer(Optimizer):
 
     def learning_rate(self, state: OptimizerState, name: str) -> Tensor:
         """Return the learning rate that the next step of a parameter uses."""
-        groups = self._run_of(state, [name]).groups()
-        return state.learning_rates[next(names[0] for names in groups if name in names)]
+        leader = next(names[0] for names in self._run_of(state, [name]).groups() if name in names)
+        if leader not in state.learning_rates:
+            raise ParameterError(f"{self.name}: the options of parameter {name!r} have no learning rate 'lr'")
+        return state.learning_rates[leader]
 
     def with_learning_rates(self, state: OptimizerState, rates: Mapping[str, Tensor]) -> OptimizerState:
         """Return the state with these learning rates, which the run's optimizer takes over."""
@@ -162,9 +164,11 @@ class TorchOptimizer(Optimizer):
                     )
             run.take_(members, self._make(members, self._options_for(names[0])))
         if run.optimizer is not None:
+            options = [set(group) for group in run.param_groups]
             try:
                 run.optimizer.load_state_dict(copy.deepcopy(payload["torch"]))
-                run.rates()
+                if [set(group) for group in run.param_groups] != options:
+                    raise ValueError("the groups have other options")
             except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
                 raise checkpoint.misfit(self.name, f"torch says: {error}") from error
         return OptimizerState({}, run.rates(), {}, {}, (run,))
@@ -175,8 +179,9 @@ class TorchOptimizer(Optimizer):
 
     def _checked(self, owner: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         torch_class = self._torch_class()
-        known = [] if torch_class is None else [key for key in inspect.signature(torch_class).parameters][1:]
-        check_known(owner, given, known)
+        known = [] if torch_class is None else list(inspect.signature(torch_class).parameters.values())[1:]
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in known):
+            check_known(owner, given, [parameter.name for parameter in known])
         if given.get("lr") is not None:
             try:
                 check_rate(given["lr"])

@@ -41,14 +41,16 @@ class TorchRun:
     def rates(self) -> dict[str, Tensor]:
         """Return the learning rate of each group, in double precision on the CPU."""
         pairs = zip(self.groups(), self.param_groups, strict=True)
-        return {names[0]: torch.tensor(float(group["lr"]), dtype=torch.float64) for names, group in pairs}
+        return {
+            names[0]: torch.tensor(float(group["lr"]), dtype=torch.float64) for names, group in pairs if "lr" in group
+        }
 
     def set_rates_(self, rates: Mapping[str, Tensor]) -> None:
         """Give each group another learning rate."""
         for names, group in zip(self.groups(), self.param_groups, strict=True):
-            if isinstance(group["lr"], Tensor):
+            if isinstance(group.get("lr"), Tensor):
                 group["lr"].fill_(rates[names[0]])
-            else:
+            elif "lr" in group:
                 group["lr"] = float(rates[names[0]])
 
     def take_(self, params: Params, part: torch.optim.Optimizer, home: dict[str, Any] | None = None) -> None:
