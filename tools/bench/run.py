@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--clock",
         choices=("processor", "wall"),
         default="processor",
-        help="processor time of the one thread is not blurred by others on the machine (default); wall where a GPU works",
+        help="processor time is not blurred by other programs (default); wall is for steps that wait for a device",
     )
     parser.add_argument("--output", type=Path, help="write the table here as well")
     parser.add_argument("--json", type=Path, help="write every figure here")
