@@ -27,6 +27,12 @@ def aleator_estimators() -> Iterable[EstimatorSpec]:
 
 
 @hookimpl
+def aleator_infer_keys() -> Iterable[str]:
+    """The gradient rule of a site: ``"pathwise"`` or ``"score"``."""
+    return ["gradient"]
+
+
+@hookimpl
 def aleator_algorithms() -> Iterable[AlgorithmSpec]:
     """Stochastic variational inference."""
     return [

@@ -51,7 +51,7 @@ class ParticleTerms(NamedTuple):
 class SiteTerms(Mapping[str, Tensor]):
     """Each site's term of the objective under ``elbo/<site>``, detached; put together only when somebody looks."""
 
-    __slots__ = ("_model", "_guide", "_names", "_scale")
+    __slots__ = ("_guide", "_model", "_names", "_scale")
 
     def __init__(self, model: Mapping[str, Tensor], guide: Mapping[str, Tensor], scale: float) -> None:
         self._model = model

@@ -46,11 +46,11 @@ class Costs:
     def of(self, factor: Factor) -> Tensor | float:
         """Return the costs that a draw may have caused, over the tensor dims of the draw's plates."""
         turns = {frame.name: frame.counter for frame in factor.frames if frame.dim is None}
-        dims = frozenset(frame.dim for frame in factor.frames if frame.dim is not None)
         total: Tensor | float = 0.0
         for frames, cost in self._by_frames.items():
             if any(turns.get(frame.name, frame.counter) != frame.counter for frame in frames if frame.dim is None):
                 continue
-            shared = frozenset(frame.dim for frame in frames if frame.dim is not None) & dims
+            # By plate, not by dim: two plates may use one dim in turn, and their elements have nothing in common.
+            shared = frozenset(frame.dim for frame in frames & factor.frames if frame.dim is not None)
             total = total + sum_to_dims(cost, shared)
         return total

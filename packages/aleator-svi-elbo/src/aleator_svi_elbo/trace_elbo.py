@@ -17,7 +17,7 @@ __all__ = ["Trace_ELBO"]
 
 @final
 @dataclass(frozen=True, repr=False)
-class Trace_ELBO(ELBO):  # noqa: N801  # the field's name for it
+class Trace_ELBO(ELBO):  # the field's name for it
     """Estimate the evidence lower bound with as few assumptions about the programs as possible.
 
     Sites with reparameterized draws are differentiated along the draw; others by the score function, each score

@@ -12,6 +12,7 @@ from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
 from aleator.infer import analyse
 from aleator.infer.checks import check_match, check_shapes
+from aleator.infer.structure import forget
 from aleator.settings import validation_enabled
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def trace_pair(
     Raises:
         ModelGuideMismatchError, UnsupportedModelError, ValueError: naming the site that does not fit.
     """
-    with TraceMessenger() as guide_trace:
+    with DetachedDraws(), TraceMessenger() as guide_trace:
         guide(*args, **kwargs)
     with TraceMessenger() as model_trace, ReplayMessenger(trace=guide_trace):
         model(*args, **kwargs)
@@ -71,16 +72,31 @@ def trace_looped(
 def trace_vectorized(
     estimator: ELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Pair:
-    """Run all particles as one pair, under a plate to the left of the programs' own."""
+    """Run all particles as one pair, under a plate to the left of the programs' own.
+
+    Raises:
+        ValueError: naming the plate that does not fit into a stated ``max_plate_nesting``.
+    """
     nesting = estimator.max_plate_nesting
-    if math.isinf(nesting):
-        nesting = analyse(model, guide, *args, **kwargs).nesting
-    dim = -(int(nesting) + 1)
-    guide_plate = plate(PARTICLES, estimator.num_particles, dim=dim)
+    if not math.isinf(nesting):
+        return _trace_under_plate(estimator, int(nesting), model, guide, args, kwargs)
+    try:
+        return _trace_under_plate(estimator, analyse(model, guide, *args, **kwargs).nesting, model, guide, args, kwargs)
+    except _NestingError:
+        # What was found for these programs earlier holds no more: something that they read has changed since.
+        forget(model, guide, *args, **kwargs)
+    return _trace_under_plate(estimator, analyse(model, guide, *args, **kwargs).nesting, model, guide, args, kwargs)
+
+
+def _trace_under_plate(
+    estimator: ELBO, nesting: int, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Pair:
+    particles = plate(PARTICLES, estimator.num_particles, dim=-(nesting + 1))
+    guard = NestingGuard(type(estimator).__name__, nesting)
 
     def under_plate(program: Program) -> Program:
         def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the program's own
-            with guide_plate:
+            with particles, guard:
                 return program(*args, **kwargs)
 
         return run
@@ -112,12 +128,50 @@ def check_wishes(estimator: AbstractEstimator, model_trace: Trace, guide_trace: 
                         f"site {name!r} asks for the gradient rule {rule!r}, but {type(estimator).__name__} has "
                         f"{sorted(capabilities.gradient_rules)} (capability 'gradient_rules')"
                     )
+                if rule == "pathwise" and trace is guide_trace and not site.fn.has_rsample:
+                    raise UnsupportedModelError(
+                        f"guide site {name!r} asks for the gradient rule 'pathwise', but {type(site.fn).__name__} has no "
+                        f"reparameterized draw; use 'score', or leave the rule out"
+                    )
             if trace is guide_trace and not capabilities.non_reparam and not site.is_observed:
                 if not getattr(site.fn, "has_rsample", False):
                     raise UnsupportedModelError(
                         f"guide site {name!r} has no reparameterized draw ({type(site.fn).__name__}), and "
                         f"{type(estimator).__name__} needs one (capability 'non_reparam'); use Trace_ELBO"
                     )
+
+
+class _NestingError(ValueError):
+    """Plates take more dims than were left for them."""
+
+
+@final
+class NestingGuard(Messenger):
+    """Refuses a plate to the left of the particles: its elements would be taken for particles, or the reverse."""
+
+    def __init__(self, estimator: str, nesting: int) -> None:
+        self._estimator = estimator
+        self._nesting = nesting
+
+    def postprocess_plate(self, site: Site) -> None:
+        """Look at the dim that a plate has got."""
+        dim = None if site.value is None else site.value.dim
+        if dim is not None and dim < -self._nesting:
+            raise _NestingError(
+                f"plate {site.name!r} needs more than the {self._nesting} tensor dims that "
+                f"{self._estimator}(max_plate_nesting={self._nesting}) leaves to plates; vectorized particles take the dim "
+                f"left of them: state a larger max_plate_nesting, or leave it out"
+            )
+
+
+@final
+class DetachedDraws(Messenger):
+    """Cuts the gradient along the draws of guide sites that ask for the score function."""
+
+    def postprocess_sample(self, site: Site) -> None:
+        """Detach the draw."""
+        if site.infer and site.infer.get("gradient") == "score" and not site.is_observed:
+            site.value = site.value.detach()
 
 
 @final

@@ -88,7 +88,7 @@ def _is_latent(site: Site | None) -> bool:
 
 
 def _check_guide_term(site: Site) -> None:
-    if isinstance(site.fn, Unit) and getattr(site.fn, "stated_has_rsample", None) is None:
+    if isinstance(site.fn, Unit) and not site.fn.states_rsample:
         raise UnsupportedModelError(
             f"guide site {site.name!r}: a factor in a guide must say how it depends on the guide's draws; write "
             f"factor({site.name!r}, ..., has_rsample=True) where all of them are reparameterized, else has_rsample=False"

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from math import prod
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from torch import Tensor
 
+from aleator.distributions import Independent, MaskedDistribution
 from aleator.scoring import is_deterministic, score_site
 
 if TYPE_CHECKING:
@@ -95,14 +96,32 @@ def _factor(site: Site) -> Factor:
         is_score = site.fn.event_shape == (0,) and getattr(site.fn, "has_rsample", None) is False
     else:
         role = Role.AUXILIARY if site.infer.get("is_auxiliary") else Role.LATENT
-        is_score = not site.fn.has_rsample
+        is_score = not site.fn.has_rsample or site.infer.get("gradient") == "score"
     return Factor(
         site.name,
         role,
         log_prob,
-        raw if is_score else None,
+        _score(site, raw) if is_score else None,
         0.0 if is_score else log_prob,
         frozenset(site.frames),
         site.scale,
         site.mask,
     )
+
+
+def _score(site: Site, log_prob: Tensor) -> Tensor:
+    """Return the log-probability of the draw itself: a mask says what counts in the objective, not what was drawn."""
+    fn = _unmasked(site.fn)
+    if fn is site.fn and site.mask is not False:
+        return log_prob
+    score: Tensor = fn.log_prob(site.value)
+    return score.expand(site.fn.batch_shape)
+
+
+def _unmasked(fn: Any) -> Any:  # noqa: ANN401  # any distribution
+    if isinstance(fn, MaskedDistribution):
+        return _unmasked(fn.base_dist)
+    if isinstance(fn, Independent):
+        base = _unmasked(fn.base_dist)
+        return fn if base is fn.base_dist else Independent(base, fn.reinterpreted_batch_ndims)
+    return fn
