@@ -58,6 +58,13 @@ class DependencyTracker:
         """State that tensors depend on these sources, besides those found."""
         self._extend(_tensors(value), frozenset(sources))
 
+    def begin(self, value: Tensor, source: str) -> Tensor:
+        """Return a copy of a value in a memory of its own that depends on one source, and on nothing before it."""
+        copy = value.clone()
+        self._extend((copy,), NOTHING)
+        self._sources[_address(copy)] = frozenset((source,))
+        return copy
+
     def read(self, value: Any) -> None:  # noqa: ANN401  # tensors, or trees of them
         """Count a value as read on the host."""
         self.control = self.of(value)

@@ -118,16 +118,20 @@ def pure_step(estimator: AbstractEstimator, optim: Any, model: Program, guide: P
     Example:
         >>> import torch, aleator
         >>> import aleator.distributions as dist
-        >>> from aleator.infer import Trace_ELBO, pure_step
+        >>> from aleator import handlers
+        >>> from aleator.infer import AbstractEstimator, Capabilities, Estimate, pure_step
         >>> from aleator.optim import Adam
-        >>> def model():
-        ...     aleator.sample("z", dist.Normal(3.0, 1.0))
-        >>> def guide():
-        ...     aleator.sample("z", dist.Normal(aleator.param("loc", torch.tensor(0.0)), 1.0))
+        >>> class MaximumLikelihood(AbstractEstimator):
+        ...     capabilities = Capabilities()
+        ...     def estimate(self, model, guide, /, *args, **kwargs):
+        ...         loss = -handlers.trace(model).get_trace(*args, **kwargs).log_prob_sum()
+        ...         return Estimate(loss.detach(), loss)
+        >>> def model(x):
+        ...     aleator.sample("x", dist.Normal(aleator.param("loc", torch.tensor(0.0)), 1.0), obs=x)
         >>> adam = Adam(lr=0.1)
-        >>> step = pure_step(Trace_ELBO(), adam, model, guide)
+        >>> step = pure_step(MaximumLikelihood(), adam, model, lambda x: None)
         >>> params = {"loc": torch.tensor(0.0)}
-        >>> params, state, buffers, loss = step(params, adam.init(params), {}, ())
+        >>> params, state, buffers, loss = step(params, adam.init(params), {}, (torch.tensor(3.0),))
         >>> round(params["loc"].item(), 4)
         0.1
     """

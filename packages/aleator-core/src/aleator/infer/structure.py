@@ -170,8 +170,7 @@ class _SourceMarker(Messenger):
         """Note what the distribution depended on, and give the value a memory of its own with its name on it."""
         self.parents[site.name] = self._tracker.of(_parameters_of(site.fn))
         if not site.is_observed and isinstance(site.value, Tensor):
-            site.value = site.value.clone()
-            self._tracker.mark(site.value, (site.name,))
+            site.value = self._tracker.begin(site.value, site.name)
 
 
 def _parameters_of(fn: Any) -> list[Tensor]:  # noqa: ANN401  # any distribution
