@@ -48,8 +48,8 @@ def _head(result: Result) -> str:
     blocks = plan.rounds * plan.restarts
     return (
         f"{platform.machine()}, {platform.system()}, one thread. {versions}. "
-        f"Validation {'on' if plan.validate else 'off'}. {plan.clock.capitalize()} time, medians of {blocks} alternating "
-        f"blocks ({plan.restarts} processes, {plan.rounds} rounds each) of about {plan.block_seconds:g} s; "
+        f"Validation {'on' if plan.validate else 'off'}. {plan.clock.capitalize()} time, medians of {blocks} "
+        f"alternating blocks ({plan.restarts} processes, {plan.rounds} rounds each) of about {plan.block_seconds:g} s; "
         "quartiles in brackets."
     )
 
