@@ -102,7 +102,7 @@ def tests(session: nox.Session, package: str) -> None:
 def core_alone(session: nox.Session) -> None:
     """The core without any plugin: its messages, its import, its silence, an estimator written by hand."""
     env.install_wheels(session, ["aleator-core"], "pytest")
-    env.run_pytest(session, [INTEGRATION / "core_alone"], "-rP")
+    env.run_pytest(session, [INTEGRATION / "core_alone", INTEGRATION / "imports"], "-rP")
 
 
 @nox.session(requires=["wheels"])
@@ -167,10 +167,26 @@ def quick(session: nox.Session) -> None:
         env.run_pytest(session, paths, "-x", "-q")
 
 
+@nox.session(default=False)
+def bench_peers(session: nox.Session) -> None:
+    """The environment of what `bench` compares with."""
+    env.share_torch(session)
+    env.install(session, "pyro-ppl", "numpy")
+
+
+@nox.session(default=False, requires=["wheels", "bench_peers"])
+def bench(session: nox.Session) -> None:
+    """Aleator and Pyro side by side: medians of a step and of a traced site."""
+    env.install_wheels(session, env.PACKAGES)
+    peers = env.python_of(session, "bench_peers")
+    session.run("python", str(ROOT / "tools" / "bench" / "run.py"), "--peers-python", str(peers), *session.posargs)
+
+
 @nox.session(default=False, requires=["wheels"])
 def soak(session: nox.Session) -> None:
-    """The long tests (marker `slow`) of every package and of the integration tests."""
+    """The long tests: the marker `slow` everywhere, and memory over 10,000 steps."""
     env.install_wheels(session, env.PACKAGES, *TEST_TOOLS)
+    session.run("python", str(ROOT / "tools" / "bench" / "soak.py"))
     folders = [package.tests for package in env.PACKAGES.values() if package.tests.exists()]
     env.run_pytest(session, [*folders, INTEGRATION], keywords="slow and not gpu")
 

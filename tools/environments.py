@@ -29,6 +29,7 @@ __all__ = [
     "install",
     "install_sources",
     "install_wheels",
+    "python_of",
     "report_name",
     "run_pytest",
     "share_torch",
@@ -41,12 +42,17 @@ DIST = ROOT / "dist"
 REPORTS = ROOT / ".nox" / "reports"
 
 
+def python_of(session: nox.Session, name: str) -> Path:
+    """Return the interpreter of another session's environment."""
+    return _python(Path(session.virtualenv.location).parent / name)
+
+
 def _site_packages(environment: Path) -> Path:
     places = {"base": str(environment), "platbase": str(environment)}
     return Path(sysconfig.get_path("purelib", "venv", places))
 
 
-def _base_python(environment: Path) -> Path:
+def _python(environment: Path) -> Path:
     windows = os.name == "nt"
     return environment / ("Scripts" if windows else "bin") / ("python.exe" if windows else "python")
 
@@ -60,7 +66,7 @@ def _torch_base(session: nox.Session) -> Path:
         session.log(f"installing {pin}, once for all sessions")
         shutil.rmtree(environment, ignore_errors=True)
         session.run_install(sys.executable, "-m", "virtualenv", "--quiet", str(environment), external=True)
-        python = str(_base_python(environment))
+        python = str(_python(environment))
         session.run_install(python, "-m", "pip", "install", "-c", str(CONSTRAINTS), "torch", external=True)
         complete.touch()
     return environment

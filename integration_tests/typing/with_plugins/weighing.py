@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import assert_type
 
 import torch
-from aleator_svi_elbo import Trace_ELBO as DirectTraceELBO
 from torch import Tensor
 
 import aleator
@@ -14,6 +13,7 @@ from aleator import infer
 from aleator.distributions import constraints
 from aleator.infer import SVI, Trace_ELBO
 from aleator.optim import Adam
+from aleator_svi_elbo import Trace_ELBO as DirectTraceELBO
 
 
 def model(guess: Tensor) -> Tensor:
