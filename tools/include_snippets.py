@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-INCLUDE = re.compile(r"^<!-- include: (?P<path>[^#\s]+)(?:#(?P<marker>\S+))? -->\n```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
+INCLUDE = re.compile(
+    r"^<!-- include: (?P<path>[^#\s]+)(?:#(?P<marker>\S+))? -->\n```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S
+)
 
 
 def snippet(path: str, marker: str | None) -> str:

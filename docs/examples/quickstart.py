@@ -10,16 +10,17 @@ import math
 import sys
 from pathlib import Path
 
-import aleator
-import aleator.distributions as dist
 import matplotlib
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator.distributions import constraints
 from aleator.infer import SVI, Trace_ELBO
 from aleator.optim import Adam
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  # the backend is chosen first
+import matplotlib.pyplot as plt  # the backend is chosen first
 
 GUESS, MEASURED = torch.tensor(8.5), torch.tensor(9.5)
 
@@ -36,6 +37,8 @@ def scale_guide(guess):
     a = aleator.param("a", guess)
     b = aleator.param("b", torch.tensor(1.0), constraint=constraints.positive)
     aleator.sample("weight", dist.Normal(a, b))
+
+
 # [weighing]
 
 
@@ -106,10 +109,14 @@ def schools_guide(errors, effects):
     offset_scale = aleator.param("offset_scale", torch.ones(len(errors)), constraint=constraints.positive)
     with aleator.plate("schools", len(errors)):
         aleator.sample("offset", dist.Normal(offset_loc, offset_scale))
+
+
 # [eight-schools]
 
 
-def eight_schools(folder: Path, num_steps: int = 2500, num_samples: int = 1000, seed: int = 0) -> dict[str, torch.Tensor]:
+def eight_schools(
+    folder: Path, num_steps: int = 2500, num_samples: int = 1000, seed: int = 0
+) -> dict[str, torch.Tensor]:
     """Fit eight schools, print the posterior table and draw it; returns the draws by site."""
     with aleator.ParamStore():
         svi = SVI(
@@ -141,7 +148,10 @@ def _draw_schools(path: Path, losses, effect: torch.Tensor) -> None:
     right.errorbar(places, EFFECTS, yerr=ERRORS, fmt="o", label="measured, one standard error")
     low, middle, high = torch.quantile(effect, torch.tensor([0.05, 0.5, 0.95]), dim=0)
     right.errorbar(
-        [place + 0.2 for place in places], middle, yerr=torch.stack([middle - low, high - middle]), fmt="s",
+        [place + 0.2 for place in places],
+        middle,
+        yerr=torch.stack([middle - low, high - middle]),
+        fmt="s",
         label="posterior median, 5% to 95%",
     )
     right.set(title="effects of eight schools", xlabel="school")
@@ -156,7 +166,7 @@ def main() -> None:
     """Run both examples."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path()
     a, b = weighing(folder)
-    assert abs(a - 9.14) < 0.1 and abs(b - 0.6) < 0.1, "the guide should end at the exact posterior"
+    assert max(abs(a - 9.14), abs(b - 0.6)) < 0.1, "the guide should end at the exact posterior"
     eight_schools(folder)
 
 

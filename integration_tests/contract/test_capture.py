@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+import aleator
+import aleator.distributions as dist
 from aleator.distributions import constraints
 from aleator.infer import Trace_ELBO, pure_step
 from aleator.optim import Adam
-from torch.fx.experimental.proxy_tensor import make_fx
 
 
 def model(data):

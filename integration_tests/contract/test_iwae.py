@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator.handlers import Messenger
 from aleator.infer import ELBO, Capabilities
 from aleator.ops import logsumexp
@@ -34,6 +35,8 @@ class IWAE(ELBO):
         """Return log mean exp of the weights, and a surrogate with its gradient."""
         bound = logsumexp(terms.log_weight, 0) - math.log(terms.log_weight.shape[0])
         return bound, bound + terms.score.sum(0) * bound.detach()
+
+
 # [contract]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator.errors import UnsupportedModelError
 from aleator.infer import potential
 
@@ -28,6 +29,8 @@ def leapfrog(log_density, position, momentum, step_size, steps):
         momentum = momentum + step_size * gradient(position)
     position = position + step_size * momentum
     return position, momentum + 0.5 * step_size * gradient(position)
+
+
 # [contract]
 
 
@@ -62,7 +65,8 @@ def test_leapfrog_keeps_the_energy_to_second_order_and_reverses():
         torch.testing.assert_close(back, start, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(-reversed_momentum, momentum, rtol=1e-10, atol=1e-10)
     # Half the step size: a quarter of the error, for a second-order integrator with the right gradient.
-    assert errors[1] < errors[0] / 3 and errors[0] > 0
+    assert errors[1] < errors[0] / 3
+    assert errors[0] > 0
 
 
 def test_unravel_puts_values_in_their_supports():

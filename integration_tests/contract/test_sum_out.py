@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
+
 import aleator
 import aleator.distributions as dist
-import torch
 from aleator import handlers
 from aleator.handlers import Messenger
 from aleator.infer import AbstractEstimator, Capabilities, Estimate, density
@@ -50,6 +51,8 @@ class SummedOut(AbstractEstimator):
             total = total + (term.sum(plates) if plates else term)
         loss = -logsumexp(total, 0)
         return Estimate(loss.detach(), loss)
+
+
 # [contract]
 
 
@@ -64,7 +67,8 @@ def test_value_and_gradient_equal_brute_force():
     shift = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     loss = SummedOut("z", nesting=1).differentiable_loss(model, lambda shift: None, shift)
     joint = [
-        torch.log(torch.tensor(p, dtype=torch.float64)) + torch.distributions.Normal(z + shift, 0.9).log_prob(DATA).sum()
+        torch.log(torch.tensor(p, dtype=torch.float64))
+        + torch.distributions.Normal(z + shift, 0.9).log_prob(DATA).sum()
         for z, p in enumerate((0.5, 0.2, 0.3))
     ]
     truth = -torch.logsumexp(torch.stack(joint), 0)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+from aleator_example_elbo import VRMax
+
+import aleator
+import aleator.distributions as dist
 from aleator import infer
 from aleator.handlers import Messenger
 from aleator.infer import SVI
 from aleator.optim import Adam
-from aleator_example_elbo import VRMax
 
 
 def model(logit=None):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import aleator
 import pytest
+
+import aleator
 from aleator import handlers
 from aleator.infer import AbstractEstimator, Capabilities, Estimate
 

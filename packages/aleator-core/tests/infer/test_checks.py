@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator import handlers
 from aleator.errors import ModelGuideMismatchError, SupportError, UnsupportedModelError
 from aleator.infer.checks import check_match, check_shapes
@@ -57,21 +58,25 @@ def test_shapes_that_differ_print_both_tables(model_fn, guide_fn):
     with pytest.raises(ModelGuideMismatchError) as caught:
         check_match(*pair)
     text = str(caught.value)
-    assert "site 'z'" in text and "Model shapes:" in text and "Guide shapes:" in text
-    assert str(tuple(model_fn.event_shape)) in text and str(tuple(guide_fn.event_shape)) in text
+    assert "site 'z'" in text
+    assert "Model shapes:" in text
+    assert "Guide shapes:" in text
+    assert str(tuple(model_fn.event_shape)) in text
+    assert str(tuple(guide_fn.event_shape)) in text
 
 
 def test_leading_dims_of_size_one_are_the_same_shape():
     check_match(
         *traces(
-            lambda: aleator.sample("z", dist.Normal(torch.zeros(1), 1.0)), lambda: aleator.sample("z", dist.Normal(0.0, 1.0))
+            lambda: aleator.sample("z", dist.Normal(torch.zeros(1), 1.0)),
+            lambda: aleator.sample("z", dist.Normal(0.0, 1.0)),
         )
     )
 
 
 def test_value_that_the_model_cannot_score_is_named():
     """A guide on the whole line for a positive site: its log_prob there is no density of anything."""
-    with pytest.raises(SupportError, match="site 'z'.*support"):
+    with pytest.raises(SupportError, match=r"site 'z'.*support"):
         check_match(
             *traces(
                 lambda: aleator.sample("z", dist.Exponential(1.0)),
@@ -82,7 +87,7 @@ def test_value_that_the_model_cannot_score_is_named():
 
 def test_factor_in_a_guide_states_has_rsample():
     guide = lambda: aleator.factor("f", torch.tensor(1.0))  # noqa: E731  # three one-line programs side by side
-    with pytest.raises(UnsupportedModelError, match="guide site 'f'.*has_rsample=True.*has_rsample=False"):
+    with pytest.raises(UnsupportedModelError, match=r"guide site 'f'.*has_rsample=True.*has_rsample=False"):
         check_match(*traces(lambda: None, guide))
     for stated in (True, False):
         check_match(*traces(lambda: None, lambda s=stated: aleator.factor("f", torch.tensor(1.0), has_rsample=s)))
@@ -90,7 +95,9 @@ def test_factor_in_a_guide_states_has_rsample():
 
 def test_batch_dim_that_no_plate_declares():
     trace = handlers.trace(lambda: aleator.sample("z", dist.Normal(torch.zeros(4, 3), 1.0))).get_trace()
-    with pytest.raises(ValueError, match=r"model site 'z'.*no plate declares dim -2 of size 4.*\.to_event\(2\)") as caught:
+    with pytest.raises(
+        ValueError, match=r"model site 'z'.*no plate declares dim -2 of size 4.*\.to_event\(2\)"
+    ) as caught:
         check_shapes(trace, "model")
     assert "Trace Shapes:" in str(caught.value)
 

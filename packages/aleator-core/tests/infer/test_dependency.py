@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from aleator.infer.dependency import DependencyTracker
 
 
@@ -85,7 +86,15 @@ def test_plain_shapes_are_not_host_reads(shape_only):
 
 @pytest.mark.parametrize(
     "read",
-    [bool, float, int, lambda a: a.item(), lambda a: a.tolist(), lambda a: [1, 2, 3][a.long()], lambda a: torch.equal(a, a)],
+    [
+        bool,
+        float,
+        int,
+        lambda a: a.item(),
+        lambda a: a.tolist(),
+        lambda a: [1, 2, 3][a.long()],
+        lambda a: torch.equal(a, a),
+    ],
     ids=["bool", "float", "int", "item", "tolist", "index", "equal"],
 )
 def test_host_read_steers_everything_after_it(read):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator.infer import AbstractEstimator, Capabilities, Estimate
 from aleator.runtime import RUN, STACK
 
@@ -49,7 +50,8 @@ def test_gradient_is_the_surrogates_and_value_the_losses(store):
 
     loss = Twofold().differentiable_loss(None, None)
     loss.backward()
-    assert float(loss.detach()) == 10.0 and store.unconstrained("p").grad == 7.0
+    assert float(loss.detach()) == 10.0
+    assert store.unconstrained("p").grad == 7.0
 
 
 def test_infinite_surrogate_does_not_make_the_value_nan():
@@ -79,7 +81,7 @@ def test_gradients_accumulate_part_by_part(store):
                 yield Estimate(torch.tensor(weight), weight * p)
 
     assert Parts().loss_and_grads(None, None) == 11.0
-    assert live[0] is None and live[1] == 1.0, "the first part is differentiated before the second is made"
+    assert live == [None, 1.0], "the first part is differentiated before the second is made"
     assert store.unconstrained("p").grad == 11.0
 
 
@@ -105,7 +107,8 @@ def test_stack_and_run_are_clean_after_success_and_after_an_exception(one_sample
     one_sample.loss(model, guide, DATA)
     with pytest.raises(KeyError):
         one_sample.loss(broken, guide, DATA)
-    assert STACK.get() == () and RUN.get() is None
+    assert STACK.get() == ()
+    assert RUN.get() is None
 
 
 def test_abstract_without_estimate():

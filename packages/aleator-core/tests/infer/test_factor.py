@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator import handlers
 from aleator.infer import Role, density
 
@@ -41,8 +42,10 @@ def test_pathwise_and_score_parts():
     found = factors(
         lambda: (aleator.sample("n", dist.Normal(0.0, 1.0)), aleator.sample("b", dist.Bernoulli(torch.tensor(0.3))))
     )
-    assert found["n"].score is None and found["n"].entropy is found["n"].log_prob
-    assert torch.equal(found["b"].score, found["b"].log_prob) and found["b"].entropy == 0.0
+    assert found["n"].score is None
+    assert found["n"].entropy is found["n"].log_prob
+    assert torch.equal(found["b"].score, found["b"].log_prob)
+    assert found["b"].entropy == 0.0
 
 
 def test_one_instance_switched_to_the_score_function():
@@ -52,7 +55,8 @@ def test_one_instance_switched_to_the_score_function():
         aleator.sample("n", fn)
 
     factor = factors(program)["n"]
-    assert factor.score is not None and factor.entropy == 0.0
+    assert factor.score is not None
+    assert factor.entropy == 0.0
 
 
 def test_log_prob_is_masked_and_score_is_neither_masked_nor_scaled():
@@ -68,7 +72,8 @@ def test_log_prob_is_masked_and_score_is_neither_masked_nor_scaled():
     raw = trace.nodes["b"].fn.log_prob(trace.nodes["b"].value)
     assert torch.equal(factor.score, raw)
     assert torch.equal(factor.log_prob, torch.where(mask, raw, torch.zeros(())))
-    assert factor.scale == 3.0 and factor.plate_scale == 5.0
+    assert factor.scale == 3.0
+    assert factor.plate_scale == 5.0
     torch.testing.assert_close(factor.scaled, 15.0 * factor.log_prob)
     assert {frame.name for frame in factor.frames} == {"p"}
 
@@ -107,7 +112,9 @@ def test_missing_data_under_a_mask_give_zero_and_a_finite_gradient(fn, missing):
     log_prob = factors(program)["x"].log_prob
     assert log_prob[1] == 0.0
     (gradient,) = torch.autograd.grad(log_prob.sum(), parameter)
-    assert gradient.isfinite().all() and gradient[1] == 0.0 and gradient[0] != 0.0
+    assert gradient.isfinite().all()
+    assert gradient[1] == 0.0
+    assert gradient[0] != 0.0
 
 
 def test_mask_false_scores_nothing():
@@ -129,7 +136,8 @@ def test_factor_of_a_guide_is_a_score_where_it_says_so():
         )
     )
     assert found["pathwise"].score is None
-    assert found["score"].score is not None and found["score"].entropy == 0.0
+    assert found["score"].score is not None
+    assert found["score"].entropy == 0.0
 
 
 def test_value_that_cannot_be_scored_names_the_site():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+from torch.distributions import biject_to
+
+import aleator
+import aleator.distributions as dist
 from aleator.errors import UnsupportedModelError
 from aleator.infer import potential
-from torch.distributions import biject_to
 
 F64 = {"dtype": torch.float64}
 FAMILIES = {
@@ -37,7 +38,8 @@ def test_density_integrates_to_one_in_flat_space(name):
     log_p = torch.func.vmap(target.log_density)(points)
     weights = (log_p - log_q).exp()
     error = float(weights.std() / len(points) ** 0.5)
-    assert abs(float(weights.mean()) - 1.0) < max(4 * error, 0.01) and error < 0.05
+    assert abs(float(weights.mean()) - 1.0) < max(4 * error, 0.01)
+    assert error < 0.05
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -82,12 +84,14 @@ def test_plates_data_and_gradient():
 
 def test_initial_is_a_draw_of_the_model():
     target = potential(model, torch.zeros(2, **F64))
-    assert target.initial.shape == (3,) and target.log_density(target.initial).isfinite()
+    assert target.initial.shape == (3,)
+    assert target.log_density(target.initial).isfinite()
 
 
 def test_model_without_latent_sites():
     target = potential(lambda: aleator.sample("x", dist.Normal(0.0, 1.0), obs=torch.tensor(0.0)))
-    assert target.initial.shape == (0,) and target.unravel(target.initial) == {}
+    assert target.initial.shape == (0,)
+    assert target.unravel(target.initial) == {}
 
 
 def test_site_that_comes_and_goes_is_refused_by_name():

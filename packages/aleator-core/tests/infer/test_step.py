@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+import aleator
+import aleator.distributions as dist
 from aleator.distributions import constraints
 from aleator.errors import ParameterError
 from aleator.infer import AbstractEstimator, Capabilities, Estimate, pure_step
 from aleator.infer.step import differentiate
 from aleator.optim import SGD, Adam
-from torch.fx.experimental.proxy_tensor import make_fx
 
 
 def model(data):
@@ -70,7 +71,8 @@ def test_parameter_that_the_programs_do_not_read_stays(one_sample):
     adam = Adam(lr=0.1)
     params = {**START, "other": torch.tensor(3.0)}
     new, state, _, _ = pure_step(one_sample, adam, model, guide)(params, adam.init(params), {}, (DATA,))
-    assert new["other"] == 3.0 and float(state.slots["other"]["step"]) == 0.0
+    assert new["other"] == 3.0
+    assert float(state.slots["other"]["step"]) == 0.0
 
 
 def test_updates_become_buffers(store):
@@ -88,7 +90,8 @@ def test_updates_become_buffers(store):
     step = pure_step(Counting(), adam, None, None)
     for _ in range(3):
         params, state, buffers, _ = step(params, state, buffers, ())
-    assert buffers == {"count": torch.tensor(3.0), "kept": torch.tensor(9.0)} and len(store) == 0
+    assert buffers == {"count": torch.tensor(3.0), "kept": torch.tensor(9.0)}
+    assert len(store) == 0
 
 
 def test_optimizer_without_pure_form_is_refused_by_name(one_sample):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator import handlers
 from aleator.infer import analyse
 from aleator.plates import reserve_dims
@@ -50,10 +51,12 @@ def test_dependence_of_values_and_factors():
         "x": {"b"},
         "free": {"free"},
     }
-    assert set(found.guide["a"].value_depends_on) == {"free"} and not found.guide["b"].value_depends_on
+    assert set(found.guide["a"].value_depends_on) == {"free"}
+    assert not found.guide["b"].value_depends_on
     assert found.nesting == 2
     assert [frame.name for frame in found.model["x"].frames] == ["outer", "data"]
-    assert found.model["x"].is_observed and not found.model["b"].has_rsample
+    assert found.model["x"].is_observed
+    assert not found.model["b"].has_rsample
 
 
 def test_control_flow_on_values_is_dependence():
@@ -137,7 +140,8 @@ def test_a_parameter_is_made_once(store):
 
     analyse(program, program)
     program()
-    assert inits == [1] and list(store.keys()) == ["p"]
+    assert inits == [1]
+    assert list(store.keys()) == ["p"]
 
 
 def test_reserved_dims_say_which_site_they_mean():
@@ -159,4 +163,5 @@ def test_reserved_dims_say_which_site_they_mean():
         (dim,) = reserve_dims(1, left_of=-1)
         with Enumerated():
             found = analyse(outside, lambda: None)
-    assert dim == -2 and found.model["x"].dims == {-2: frozenset({"z"})}
+    assert dim == -2
+    assert found.model["x"].dims == {-2: frozenset({"z"})}

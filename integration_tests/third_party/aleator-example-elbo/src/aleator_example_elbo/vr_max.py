@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+from torch import Tensor
+
 from aleator.plugins import Capabilities
 from aleator_svi_elbo import ELBO, ParticleTerms
-from torch import Tensor
 
 __all__ = ["VRMax"]
 

@@ -70,9 +70,9 @@ def check_shapes(trace: Trace, role: str) -> None:
             run = RUN.get()
             if run is None or dim not in run.reserved:
                 raise ValueError(
-                    f"{role} site {name!r} has batch shape {tuple(batch_shape)}, but no plate declares dim {dim} of size "
-                    f"{batch_shape[dim]}; put the site into a plate of that size, or declare the dim part of one draw "
-                    f"with .to_event({-dim})\n{trace.format_shapes()}"
+                    f"{role} site {name!r} has batch shape {tuple(batch_shape)}, but no plate declares dim {dim} "
+                    f"of size {batch_shape[dim]}; put the site into a plate of that size, or declare the dim part of one "
+                    f"draw with .to_event({-dim})\n{trace.format_shapes()}"
                 )
 
 
@@ -91,7 +91,8 @@ def _check_guide_term(site: Site) -> None:
     if isinstance(site.fn, Unit) and not site.fn.states_rsample:
         raise UnsupportedModelError(
             f"guide site {site.name!r}: a factor in a guide must say how it depends on the guide's draws; write "
-            f"factor({site.name!r}, ..., has_rsample=True) where all of them are reparameterized, else has_rsample=False"
+            f"factor({site.name!r}, ..., has_rsample=True) where all of them are reparameterized, else "
+            f"has_rsample=False"
         )
 
 

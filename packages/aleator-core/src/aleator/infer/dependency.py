@@ -69,7 +69,7 @@ class DependencyTracker:
         """Count a value as read on the host."""
         self.control = self.of(value)
 
-    def watch(self, inputs: Sequence[Any], outputs: Any, written: Iterable[Tensor]) -> None:  # noqa: ANN401
+    def watch(self, inputs: Sequence[Any], outputs: Any, written: Iterable[Tensor]) -> None:  # noqa: ANN401  # torch's protocol
         """Let outputs, and what the operation wrote to, depend on all that the inputs depend on."""
         sources = NOTHING
         for leaf in inputs:
@@ -93,7 +93,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:  # noqa: ANN401  # trees of any ki
 
 def _address(tensor: Tensor) -> int:
     try:
-        return tensor.untyped_storage()._cdata  # the identity of the storage object
+        return int(tensor.untyped_storage()._cdata)  # the identity of the storage object
     except (NotImplementedError, RuntimeError):
         return id(tensor)  # sparse tensors, and others that have no storage of their own
 
@@ -107,7 +107,11 @@ class _DispatchWatch(TorchDispatchMode):
         self._tracker = tracker
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None  # noqa: ANN401
+        self,
+        func: Any,  # noqa: ANN401  # torch's protocol
+        types: Any,  # noqa: ANN401  # torch's protocol
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  # torch's protocol
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
@@ -133,11 +137,15 @@ class _HostReadWatch(TorchFunctionMode):
     """Reports the reads that reach no kernel."""
 
     def __init__(self, tracker: DependencyTracker) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        super().__init__()
         self._tracker = tracker
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None  # noqa: ANN401
+        self,
+        func: Any,  # noqa: ANN401  # torch's protocol
+        types: Any,  # noqa: ANN401  # torch's protocol
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  # torch's protocol
         if func in _HOST_READS:
             self._tracker.read(args)

@@ -63,28 +63,28 @@ class AbstractEstimator(ABC):
     capabilities: ClassVar[Capabilities]
 
     @abstractmethod
-    def estimate(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401
+    def estimate(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401  # the programs' own
         """Return one estimate; the arguments are passed to the model and to the guide."""
 
-    def estimates(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Iterator[Estimate]:  # noqa: ANN401
+    def estimates(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Iterator[Estimate]:  # noqa: ANN401  # the programs' own
         """Yield independent parts that sum to one estimate, so that each can be differentiated and freed on its own."""
         yield self.estimate(model, guide, *args, **kwargs)
 
     @final
-    def loss(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401
+    def loss(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401  # the programs' own
         """Return an estimate of the loss as a number, without keeping a graph."""
         with torch.no_grad(), Run():
             return float(sum(part.loss for part in self.estimates(model, guide, *args, **kwargs)))
 
     @final
-    def differentiable_loss(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
+    def differentiable_loss(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401  # the programs' own
         """Return a scalar whose value is the loss and whose gradient is the surrogate's."""
         with Run():
             estimate = self.estimate(model, guide, *args, **kwargs)
         return _with_gradient_of(estimate.loss, estimate.surrogate)
 
     @final
-    def loss_and_grads(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401
+    def loss_and_grads(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401  # the programs' own
         """Add the gradient of the loss to ``.grad`` of the parameters, and return the loss as a number.
 
         Parts are differentiated one by one, so memory does not grow with the number of looped particles.

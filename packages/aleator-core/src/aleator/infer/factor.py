@@ -57,7 +57,7 @@ class Factor:
     @property
     def plate_scale(self) -> float:
         """The product of ``full_size / size`` over the plates."""
-        return prod(frame.full_size / frame.size for frame in self.frames if frame.size and frame.size != frame.full_size)
+        return prod(frame.scale for frame in self.frames if frame.size != frame.full_size)
 
     @property
     def scaled(self) -> Tensor:
@@ -83,9 +83,8 @@ def density(trace: Trace) -> Mapping[str, Factor]:
         >>> factor.role.value, factor.plate_scale, tuple(factor.log_prob.shape)
         ('observed', 5.0, (2,))
     """
-    return {
-        name: _factor(site) for name, site in trace.nodes.items() if site.type == "sample" and not is_deterministic(site)
-    }
+    sites = trace.nodes.items()
+    return {name: _factor(site) for name, site in sites if site.type == "sample" and not is_deterministic(site)}
 
 
 def _factor(site: Site) -> Factor:

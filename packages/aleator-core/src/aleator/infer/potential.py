@@ -62,7 +62,7 @@ class Potential:
     unravel: Callable[[Tensor], dict[str, Tensor]]
 
 
-def potential(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Potential:  # noqa: ANN401
+def potential(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Potential:  # noqa: ANN401  # the programs' own
     """Return the log density of a model on these arguments as a function of a flat vector.
 
     The sites are laid out as in one run of the model; a model whose latent sites differ between runs is refused when
@@ -90,7 +90,7 @@ def potential(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Potent
         support = site.fn.support
         if support.is_discrete:
             raise UnsupportedModelError(
-                f"potential: latent site {name!r} is discrete ({type(site.fn).__name__}), and has no density to follow; "
+                f"potential: latent site {name!r} is discrete ({type(site.fn).__name__}): no density to follow; "
                 f"sum it out, or condition on it"
             )
         transform = biject_to(support)
@@ -113,7 +113,8 @@ def potential(model: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Potent
         total = run.log_prob_sum(lambda _, site: not is_deterministic(site))
         for slot in slots:
             unconstrained = flat[slot.start : slot.stop].reshape(slot.shape)
-            total = total + slot.transform.log_abs_det_jacobian(unconstrained, values[slot.name]).sum()
+            jacobian = slot.transform.log_abs_det_jacobian(unconstrained, values[slot.name])  # type: ignore[no-untyped-call]  # torch's
+            total = total + jacobian.sum()
         return total
 
     return Potential(initial, log_density, unravel)

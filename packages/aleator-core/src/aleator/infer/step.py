@@ -99,7 +99,7 @@ def _add_gradients(surrogate: Tensor, leaves: Mapping[str, Tensor], grads: dict[
             grads[name] = grads[name] + grad if name in grads else grad
 
 
-def pure_step(estimator: AbstractEstimator, optim: Any, model: Program, guide: Program) -> Step:  # noqa: ANN401
+def pure_step(estimator: AbstractEstimator, optim: Any, model: Program, guide: Program) -> Step:  # noqa: ANN401  # anything as_optimizer takes
     """Return a step as a pure function of the run's state.
 
     Args:
@@ -109,7 +109,8 @@ def pure_step(estimator: AbstractEstimator, optim: Any, model: Program, guide: P
 
     Returns:
         ``step(params, opt_state, buffers, args) -> (params, opt_state, buffers, loss)``. ``params`` are unconstrained
-        tensors by name; ``args`` are those of the model and the guide. Nothing is read from or written to the store but the constraints known for the
+        tensors by name; ``args`` are those of the model and the guide. Nothing is read
+        from or written to the store but the constraints known for the
         names; values are not validated, since that would read them back. Can be captured by ``make_fx``.
 
     Raises:

@@ -76,7 +76,7 @@ class Structure:
         return _same(self.model, model_trace) and _same(self.guide, guide_trace)
 
 
-def analyse(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Structure:  # noqa: ANN401
+def analyse(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Structure:  # noqa: ANN401  # the programs' own
     """Run the guide and the model once, and find their structure; the stream of randomness is left as it was.
 
     Parameters that are new are created, as in any first run. The result is cached by the programs' code objects (with
@@ -112,7 +112,7 @@ def analyse(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Str
     return structure
 
 
-def forget(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+def forget(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the programs' own
     """Drop the cached structure of these programs on these arguments."""
     with _lock:
         _structures.pop(_key(model, guide, args, kwargs), None)
@@ -130,8 +130,9 @@ def _analyse(model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapp
         guide_sites, guide_trace = _watch(guide, tracker, None, reserved, args, kwargs)
         tracker.control = frozenset()
         model_sites, _ = _watch(model, tracker, guide_trace, reserved, args, kwargs)
-    widths = [len(site.batch_shape) for sites in (guide_sites, model_sites) for site in sites.values()]
-    plates = [-f.dim for sites in (guide_sites, model_sites) for s in sites.values() for f in s.frames if f.dim is not None]
+    found = [*guide_sites.values(), *model_sites.values()]
+    widths = [len(site.batch_shape) for site in found]
+    plates = [-frame.dim for site in found for frame in site.frames if frame.dim is not None]
     return Structure(model_sites, guide_sites, max(widths + plates, default=0))
 
 
@@ -173,6 +174,9 @@ class _SourceMarker(Messenger):
             site.value = self._tracker.begin(site.value, site.name)
 
 
+_HOLDERS = (torch.distributions.Distribution, torch.distributions.Transform)
+
+
 def _parameters_of(fn: Any) -> list[Tensor]:  # noqa: ANN401  # any distribution
     """Every tensor that a distribution, its bases and its transforms hold."""
     found: list[Tensor] = []
@@ -184,7 +188,7 @@ def _parameters_of(fn: Any) -> list[Tensor]:  # noqa: ANN401  # any distribution
             found.append(item)
         elif isinstance(item, (list, tuple)):
             pending.extend(item)
-        elif isinstance(item, (torch.distributions.Distribution, torch.distributions.Transform)) and id(item) not in seen:
+        elif isinstance(item, _HOLDERS) and id(item) not in seen:
             seen.add(id(item))
             pending.extend(vars(item).values())
             pending.extend(getattr(item, slot) for slot in getattr(type(item), "__slots__", ()) if hasattr(item, slot))
@@ -227,7 +231,7 @@ def _same(sites: Mapping[str, SiteStructure], trace: Trace) -> bool:
     return True
 
 
-def _key(model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _key(model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401  # the programs' own
     leaves = tree_leaves((args, tuple(sorted(kwargs.items()))))
     shapes = tuple(
         (tuple(leaf.shape), leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else _plain(leaf) for leaf in leaves
