@@ -71,8 +71,8 @@ def check_shapes(trace: Trace, role: str) -> None:
             if run is None or dim not in run.reserved:
                 raise ValueError(
                     f"{role} site {name!r} has batch shape {tuple(batch_shape)}, but no plate declares dim {dim} "
-                    f"of size {batch_shape[dim]}; put the site into a plate of that size, or declare the dim part of one "
-                    f"draw with .to_event({-dim})\n{trace.format_shapes()}"
+                    f"of size {batch_shape[dim]}; put the site into a plate of that size or declare the dim part of "
+                    f"one draw with .to_event({-dim})\n{trace.format_shapes()}"
                 )
 
 
