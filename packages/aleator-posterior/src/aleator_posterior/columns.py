@@ -106,7 +106,7 @@ class RaggedColumn:
             if len(kinds) > 1:
                 shown = ", ".join(map(str, list(kinds)[:3])) + (", ..." if len(kinds) > 3 else "")
                 return f"site {name!r} changes its {what} between draws ({shown})"
-        return f"site {name!r} changes its plates or its role between draws"
+        return f"site {name!r} changes its plates, its event dims or its role between draws"
 
 
 Column: TypeAlias = DenseColumn | RaggedColumn
@@ -242,9 +242,12 @@ class Columns(Mapping[str, Tensor]):
         joined = {name: join_columns([(part._columns.get(name), part._count) for part in parts]) for name in names}
         return cls(joined, sum(part._count for part in parts))
 
-    def __repr__(self) -> str:
-        shown = (
+    def shown(self) -> str:
+        """Return the sites and the shapes of one value as text."""
+        return ", ".join(
             f"{name}: {'ragged' if isinstance(column, RaggedColumn) else tuple(column.tensor.shape[1:])}"
             for name, column in self._columns.items()
         )
-        return f"Columns({self._count} draws; {', '.join(shown)})"
+
+    def __repr__(self) -> str:
+        return f"Columns(draws={self._count}, {self.shown()})"

@@ -132,7 +132,7 @@ class Draws:
                 f"write draws.values[name], for one trace draws.traces()[place]"
             )
         index = _as_index(places, len(self))
-        numbers = [int(place) for place in index]
+        numbers = index.tolist()
         return Draws.of_columns(
             self.values.select(numbers, index),
             self.log_likelihoods.select(numbers, index),
@@ -181,8 +181,7 @@ class Draws:
         return RebuiltTraces(self.values, self.subsamples, range(len(self)))
 
     def __repr__(self) -> str:
-        count = len(self)
-        return f"Draws({count} {'draw' if count == 1 else 'draws'}, {self.num_chains} chains; {self.values!r})"
+        return f"Draws(draws={len(self)}, chains={self.num_chains}, {self.values.shown()})"
 
 
 def as_log_weights(log_weights: Tensor | float) -> Tensor:
@@ -213,8 +212,10 @@ def _columns(
                 f"Draws: {table}[{name!r}] has shape {tuple(tensor.shape)}, but its leading dim must be the number of "
                 f"draws, {count}"
             )
-        default = SiteDescription("return") if name == "_RETURN" else SiteDescription()
-        columns[name] = DenseColumn(tensor.detach(), descriptions.get(name, default))
+        about = descriptions.get(name)
+        if about is None:
+            about = SiteDescription("return") if name == "_RETURN" else SiteDescription(event_dim=tensor.dim() - 1)
+        columns[name] = DenseColumn(tensor.detach(), about)
     return Columns(columns, count)
 
 

@@ -70,15 +70,15 @@ def _samples(draws: Draws, sites: str | Sequence[str] | None) -> Tensor:
         return draws.values["_RETURN"]
     if isinstance(sites, str):
         return draws.values[sites]
-    columns = {name: draws.values[name] for name in sites}
+    columns = [draws.values[name] for name in sites]
     if not columns:
         raise ValueError("EmpiricalMarginal: the list of sites is empty; leave it out for the program's result")
-    shapes = {name: tuple(column.shape[1:]) for name, column in columns.items()}
-    if len(set(shapes.values())) > 1:
+    if len({column.shape for column in columns}) > 1:
+        shapes = {name: tuple(column.shape[1:]) for name, column in zip(sites, columns, strict=True)}
         raise ValueError(
             f"EmpiricalMarginal: sites of one marginal must share a shape, but have {shapes}; take Marginals instead"
         )
-    return torch.stack(list(columns.values()), dim=1)
+    return torch.stack(columns, dim=1)
 
 
 def _by_chain(draws: Draws, samples: Tensor) -> tuple[Tensor, Tensor]:
