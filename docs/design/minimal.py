@@ -328,7 +328,7 @@ class scale(Messenger):
 
     def __init__(self, fn: Any = None, scale: Any = 1.0) -> None:
         super().__init__(fn)
-        if not scale > 0:
+        if not torch.as_tensor(scale > 0).all():
             raise ValueError(f"a scale is positive, but found {scale}")
         self.scale = scale
 

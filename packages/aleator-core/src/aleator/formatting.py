@@ -44,11 +44,11 @@ def _sample_rows(name: str, site: Site) -> list[Row]:
     rows: list[Row] = [(name, "dist", batch, event)]
     if isinstance(site.value, Tensor):
         shape = tuple(site.value.shape)
-        split = len(shape) - len(event)
+        split = max(0, len(shape) - len(event))
         rows.append(("", "value", shape[:split], shape[split:]))
     try:
         rows.append(("", "log_prob", tuple(score_site(site)[1].shape), ()))
-    except ValueError:
+    except (ValueError, RuntimeError):
         pass  # the table explains shapes that do not fit; a score that fails is one of them
     return rows
 

@@ -17,11 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["as_observation", "check_observed"]
 
 
-def as_observation(value: Any) -> Any:  # noqa: ANN401  # data of any type; numbers become tensors
-    """Return data as a site holds them: a number as a tensor, a float in torch's default dtype."""
+def as_observation(value: Any, fn: Any = None) -> Any:  # noqa: ANN401  # data of any type; numbers become tensors
+    """Return data as a site holds them: a number as a tensor.
+
+    The tensor has torch's default dtype; an int stays one where the distribution is discrete.
+    """
     if isinstance(value, (int, float)):
-        return torch.as_tensor(value, dtype=torch.get_default_dtype() if isinstance(value, float) else None)
+        keep = isinstance(value, int) and _is_discrete(fn)
+        return torch.as_tensor(value, dtype=None if keep else torch.get_default_dtype())
     return value
+
+
+def _is_discrete(fn: Any) -> bool:  # noqa: ANN401  # any distribution
+    try:
+        return bool(fn.support.is_discrete)
+    except (AttributeError, NotImplementedError):
+        return False
 
 
 def check_observed(site: Site) -> None:

@@ -62,7 +62,7 @@ def sample(
     if infer is not None:
         check_infer_keys(name, infer)
         infer = dict(infer)
-    site = Site("sample", name, fn, args, kwargs, as_observation(obs), obs is not None, infer)
+    site = Site("sample", name, fn, args, kwargs, as_observation(obs, fn), obs is not None, infer)
     return _apply_sample(site)
 
 

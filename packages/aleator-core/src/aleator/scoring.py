@@ -40,6 +40,11 @@ def score_site(site: Site) -> tuple[Tensor, Tensor]:
     if mask is False or is_deterministic(site):
         nothing = _zeros(site)
         return nothing, nothing
+    if not hasattr(site.fn, "log_prob"):
+        raise ValueError(
+            f"site {site.name!r}: {type(site.fn).__name__} has no log_prob, so that the site cannot be scored; "
+            f"sample from a distribution, or record the value by aleator.deterministic"
+        )
     value = site.value
     if isinstance(mask, Tensor) and site.is_observed and isinstance(value, Tensor) and value.numel():
         value = _fill_masked(site, value, mask)

@@ -52,7 +52,7 @@ class ConditionMessenger(Messenger):
                 f"condition: site {name!r} is deterministic, so that data for it say nothing about what it is made "
                 f"of; observe what it is made of, or set its value by handlers.do"
             )
-        site.value = as_observation(value)
+        site.value = as_observation(value, site.fn)
         site.is_observed = True
         site.done = True
 

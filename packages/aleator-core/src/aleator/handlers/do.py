@@ -54,7 +54,7 @@ class DoMessenger(Messenger):
         site.stash[_INTERVENED] = True
         self._draw_outside(site.copy())
         site.name = f"{name}__CF"
-        site.value = as_observation(value)
+        site.value = as_observation(value, site.fn)
         site.is_observed = site.done = site.stop = True
 
     def _draw_outside(self, own: Site) -> None:
