@@ -129,7 +129,7 @@ def eight_schools(
             rng=seed,
         )
         svi.run(ERRORS, EFFECTS)
-        draws = {name: svi.draws[name] for name in ("mean", "spread", "effect")}
+        draws = {name: svi.draws.values[name] for name in ("mean", "spread", "effect")}
     rows = [("mean", draws["mean"]), ("spread", draws["spread"])]
     rows += [(f"effect[{index}]", draws["effect"][:, index]) for index in range(len(EFFECTS))]
     print(f"{'site':>10} {'mean':>8} {'sd':>8} {'5%':>8} {'50%':>8} {'95%':>8}")

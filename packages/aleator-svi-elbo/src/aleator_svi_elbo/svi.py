@@ -166,12 +166,13 @@ class SVI(TracePosterior):
 
     def _traces(self, *args: Any, **kwargs: Any) -> Iterator[tuple[Trace, float]]:  # noqa: ANN401  # as in run
         """Yield runs of the model, replayed against draws of the guide, all of weight one."""
-        with self._randomness(), torch.no_grad():
-            for _ in range(self.num_samples):
+        for _ in range(self.num_samples):
+            with self._randomness(), torch.no_grad():
                 with TraceMessenger() as guide_trace:
                     self.guide(*args, **kwargs)
                 with ReplayMessenger(trace=guide_trace):
-                    yield TraceMessenger()(self.model).get_trace(*args, **kwargs), 0.0
+                    model_trace = TraceMessenger()(self.model).get_trace(*args, **kwargs)
+            yield model_trace, 0.0
 
     def _randomness(self) -> AbstractContextManager[Any]:
         return nullcontext() if self._source is None else rng(self._source)
