@@ -155,3 +155,15 @@ from aleator import optim
 print(torch.equal(state, torch.get_rng_state()), names == dict(vars(torch.optim)))
 """
     assert in_a_fresh_process(program) == ["True", "True"]
+
+
+def test_importing_makes_nothing_and_every_public_name_is_there_when_asked_for():
+    program = """
+import sys
+from aleator import optim
+print(any(name.startswith("aleator.optim.") for name in sys.modules))
+from aleator.optim import *
+print(all(globals()[name] is getattr(optim, name) for name in optim.__all__), set(optim.__all__) <= set(dir(optim)))
+print(sorted(optim._HOME_OF) == sorted(optim.__all__))
+"""
+    assert in_a_fresh_process(program) == ["False", "True", "True", "True"]

@@ -17,36 +17,38 @@ Example:
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 import torch
 
-from aleator.optim.adagrad import Adagrad
-from aleator.optim.adam import Adam, AdamW
-from aleator.optim.clipped_adam import ClippedAdam
-from aleator.optim.clipping import GradientClip
-from aleator.optim.combined_schedules import ChainedScheduler, SequentialLR
-from aleator.optim.conversion import as_optimizer
-from aleator.optim.cyclic_schedules import CyclicLR, OneCycleLR
-from aleator.optim.epoch_schedules import (
-    ConstantLR,
-    CosineAnnealingLR,
-    CosineAnnealingWarmRestarts,
-    ExponentialLR,
-    LambdaLR,
-    LinearLR,
-    MultiStepLR,
-    PolynomialLR,
-    StepLR,
-)
-from aleator.optim.loss_schedules import MultiplicativeLR, ReduceLROnPlateau
-from aleator.optim.optimizer import Optimizer, OptimizerState
-from aleator.optim.pure_optimizer import PureOptimizer
-from aleator.optim.rmsprop import RMSprop
-from aleator.optim.schedule import EpochSchedule, Schedule
-from aleator.optim.scheduled import Scheduled
-from aleator.optim.sgd import SGD
-from aleator.optim.torch_optimizer import NamedTorchOptimizer, TorchOptimizer
+if TYPE_CHECKING:
+    from aleator.optim.adagrad import Adagrad
+    from aleator.optim.adam import Adam, AdamW
+    from aleator.optim.clipped_adam import ClippedAdam
+    from aleator.optim.clipping import GradientClip
+    from aleator.optim.combined_schedules import ChainedScheduler, SequentialLR
+    from aleator.optim.conversion import as_optimizer
+    from aleator.optim.cyclic_schedules import CyclicLR, OneCycleLR
+    from aleator.optim.epoch_schedules import (
+        ConstantLR,
+        CosineAnnealingLR,
+        CosineAnnealingWarmRestarts,
+        ExponentialLR,
+        LambdaLR,
+        LinearLR,
+        MultiStepLR,
+        PolynomialLR,
+        StepLR,
+    )
+    from aleator.optim.loss_schedules import MultiplicativeLR, ReduceLROnPlateau
+    from aleator.optim.optimizer import Optimizer, OptimizerState
+    from aleator.optim.pure_optimizer import PureOptimizer
+    from aleator.optim.rmsprop import RMSprop
+    from aleator.optim.schedule import EpochSchedule, Schedule
+    from aleator.optim.scheduled import Scheduled
+    from aleator.optim.sgd import SGD
+    from aleator.optim.torch_optimizer import NamedTorchOptimizer, TorchOptimizer
 
 __all__ = [
     "SGD",
@@ -81,15 +83,56 @@ __all__ = [
     "as_optimizer",
 ]
 
+# Each name is imported when it is first asked for: thirty frozen dataclasses take longer to make than most programs
+# need the two or three that they use.
+_HOME_OF = {
+    "Adagrad": "adagrad",
+    "Adam": "adam",
+    "AdamW": "adam",
+    "ChainedScheduler": "combined_schedules",
+    "ClippedAdam": "clipped_adam",
+    "ConstantLR": "epoch_schedules",
+    "CosineAnnealingLR": "epoch_schedules",
+    "CosineAnnealingWarmRestarts": "epoch_schedules",
+    "CyclicLR": "cyclic_schedules",
+    "EpochSchedule": "schedule",
+    "ExponentialLR": "epoch_schedules",
+    "GradientClip": "clipping",
+    "LambdaLR": "epoch_schedules",
+    "LinearLR": "epoch_schedules",
+    "MultiStepLR": "epoch_schedules",
+    "MultiplicativeLR": "loss_schedules",
+    "OneCycleLR": "cyclic_schedules",
+    "Optimizer": "optimizer",
+    "OptimizerState": "optimizer",
+    "PolynomialLR": "epoch_schedules",
+    "PureOptimizer": "pure_optimizer",
+    "RMSprop": "rmsprop",
+    "ReduceLROnPlateau": "loss_schedules",
+    "SGD": "sgd",
+    "Schedule": "schedule",
+    "Scheduled": "scheduled",
+    "SequentialLR": "combined_schedules",
+    "StepLR": "epoch_schedules",
+    "TorchOptimizer": "torch_optimizer",
+    "as_optimizer": "conversion",
+}
+
 
 def _is_torch_optimizer(thing: object) -> TypeGuard[type[torch.optim.Optimizer]]:
     return isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer) and thing is not torch.optim.Optimizer
 
 
 def __getattr__(name: str) -> NamedTorchOptimizer:
+    home = _HOME_OF.get(name)
+    if home is not None:
+        globals()[name] = found = getattr(import_module(f"{__name__}.{home}"), name)
+        return cast("NamedTorchOptimizer", found)  # type checkers know these names; what is left are torch's
     torch_class: object = getattr(torch.optim, name, None)
     if not _is_torch_optimizer(torch_class):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from aleator.optim.torch_optimizer import NamedTorchOptimizer
+
     return NamedTorchOptimizer(torch_class)
 
 

@@ -5,32 +5,26 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from importlib import import_module
 
 import torch
 
-from aleator.optim.adagrad import Adagrad
-from aleator.optim.adam import Adam, AdamW
 from aleator.optim.clipping import ClipLike
 from aleator.optim.optimizer import Optimizer
 from aleator.optim.options import OptionsLike
 from aleator.optim.pure_optimizer import PureOptimizer
-from aleator.optim.rmsprop import RMSprop
-from aleator.optim.sgd import SGD
 from aleator.optim.torch_optimizer import NamedTorchOptimizer, TorchOptimizer
 
 __all__ = ["as_optimizer", "configure"]
 
-_PURE_FORMS: Mapping[type[torch.optim.Optimizer], type[PureOptimizer[Any]]] = types.MappingProxyType(
-    {
-        torch.optim.Adagrad: Adagrad,
-        torch.optim.Adam: Adam,
-        torch.optim.AdamW: AdamW,
-        torch.optim.RMSprop: RMSprop,
-        torch.optim.SGD: SGD,
-    }
-)
+_PURE_FORMS = {
+    torch.optim.Adagrad: "adagrad",
+    torch.optim.Adam: "adam",
+    torch.optim.AdamW: "adam",
+    torch.optim.RMSprop: "rmsprop",
+    torch.optim.SGD: "sgd",
+}
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 _EXPECTED = (
     "an optimizer of aleator.optim, such as Adam({'lr': 1e-3}), a class of torch.optim, or a factory from a list of "
@@ -79,7 +73,7 @@ def configure(thing: object, options: OptionsLike, clip_args: ClipLike = None) -
     if isinstance(thing, type) and issubclass(thing, PureOptimizer):
         return thing(options, clip_args)
     if isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer):
-        pure = _PURE_FORMS.get(thing)
+        pure = _pure_form(thing)
         return TorchOptimizer(thing, options, clip_args) if pure is None else pure(options, clip_args)
     if isinstance(thing, Optimizer):
         raise TypeError(
@@ -87,6 +81,14 @@ def configure(thing: object, options: OptionsLike, clip_args: ClipLike = None) -
             "its 'optim_args'"
         )
     raise TypeError(f"expected a class of aleator.optim or torch.optim; found {_described(thing)}")
+
+
+def _pure_form(torch_class: type[torch.optim.Optimizer]) -> Callable[..., Optimizer] | None:
+    home = _PURE_FORMS.get(torch_class)
+    if home is None:
+        return None
+    pure: Callable[..., Optimizer] = getattr(import_module(f"aleator.optim.{home}"), torch_class.__name__)
+    return pure
 
 
 def _is_torch_class(thing: object) -> bool:
