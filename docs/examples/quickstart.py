@@ -56,11 +56,11 @@ def weighing(folder: Path, num_steps: int = 2500, seed: int = 0) -> tuple[float,
             Trace_ELBO(),
             num_steps=num_steps,
             rng=seed,
-            callback=lambda step, loss: history.append((float(store["a"]), float(store["b"]))),
+            callback=lambda step, loss: history.append((store["a"].item(), store["b"].item())),
             callback_every=10,
         )
         svi.run(GUESS)
-        a, b = float(store["a"]), float(store["b"])
+        a, b = store["a"].item(), store["b"].item()
     print(f"a = {a:.3f} (exact {exact_a:.3f})   b = {b:.3f} (exact {exact_b:.3f})")
     _draw_weighing(folder / "quickstart.png", svi.losses, history, exact_a, exact_b)
     return a, b
