@@ -23,12 +23,13 @@ def normal(name, **options):
 
 
 def test_latent_site_that_the_guide_lacks_is_an_error():
-    """Peers warn, and report a number without -log q: neither a bound nor the prior."""
+    """SEMANTICS 8: peers warn, and report a number without -log q: neither a bound nor the prior."""
     with pytest.raises(ModelGuideMismatchError, match=r"latent sites \['b'\] are not in the guide.*handlers.block"):
         check_match(*traces(lambda: (normal("a"), normal("b")), lambda: normal("a")))
 
 
 def test_guide_site_that_the_model_lacks():
+    """SEMANTICS 8."""
     with pytest.raises(ModelGuideMismatchError, match=r"guide's sites \['c'\] are not in the model.*is_auxiliary"):
         check_match(*traces(lambda: normal("a"), lambda: (normal("a"), normal("c"))))
     check_match(*traces(lambda: normal("a"), lambda: (normal("a"), normal("c", infer={"is_auxiliary": True}))))
@@ -86,6 +87,7 @@ def test_value_that_the_model_cannot_score_is_named():
 
 
 def test_factor_in_a_guide_states_has_rsample():
+    """SEMANTICS 9."""
     guide = lambda: aleator.factor("f", torch.tensor(1.0))  # noqa: E731  # three one-line programs side by side
     with pytest.raises(UnsupportedModelError, match=r"guide site 'f'.*has_rsample=True.*has_rsample=False"):
         check_match(*traces(lambda: None, guide))

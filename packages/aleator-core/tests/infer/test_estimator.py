@@ -24,7 +24,7 @@ DATA = torch.tensor(2.0)
 
 
 def test_views_agree_in_value_and_gradient(one_sample, store):
-    """``differentiable_loss`` has the loss as its value and the surrogate's gradient as its gradient."""
+    """SEMANTICS 5: ``differentiable_loss`` has the loss as its value and the surrogate's gradient as its gradient."""
     losses, gradients = [], []
     for view in ("loss", "differentiable_loss", "loss_and_grads"):
         aleator.set_rng_seed(3)
@@ -66,6 +66,7 @@ def test_infinite_surrogate_does_not_make_the_value_nan():
 
 
 def test_gradients_accumulate_part_by_part(store):
+    """SEMANTICS 5."""
     live = []
 
     class Parts(AbstractEstimator):
@@ -100,6 +101,8 @@ def test_programs_without_parameters(one_sample):
 
 
 def test_stack_and_run_are_clean_after_success_and_after_an_exception(one_sample):
+    """SEMANTICS 76."""
+
     def broken(data):
         with aleator.plate("p", 2):
             raise KeyError("inside")

@@ -38,7 +38,7 @@ def test_roles_and_order():
 
 
 def test_pathwise_and_score_parts():
-    """Reparameterized: (log_prob, no score, entropy log_prob); otherwise (log_prob, score log_prob, entropy 0)."""
+    """SEMANTICS 4: reparameterized: (log_prob, no score, entropy log_prob); otherwise (log_prob, score log_prob, entropy 0)."""
     found = factors(
         lambda: (aleator.sample("n", dist.Normal(0.0, 1.0)), aleator.sample("b", dist.Bernoulli(torch.tensor(0.3))))
     )
@@ -49,6 +49,8 @@ def test_pathwise_and_score_parts():
 
 
 def test_one_instance_switched_to_the_score_function():
+    """SEMANTICS 4."""
+
     def program():
         fn = dist.Normal(0.0, 1.0)
         fn.has_rsample_(False)
@@ -60,7 +62,7 @@ def test_one_instance_switched_to_the_score_function():
 
 
 def test_log_prob_is_masked_and_score_is_neither_masked_nor_scaled():
-    """Catches a score that is multiplied by the subsampling scale, which biases its gradient."""
+    """SEMANTICS 3: catches a score that is multiplied by the subsampling scale, which biases its gradient."""
     mask = torch.tensor([True, False])
 
     def program():
@@ -79,6 +81,8 @@ def test_log_prob_is_masked_and_score_is_neither_masked_nor_scaled():
 
 
 def test_value_that_lacks_a_plate_dim_counts_once_per_element():
+    """SEMANTICS 2."""
+
     def program():
         with aleator.plate("p", 4):
             aleator.sample("x", dist.Normal(0.0, 1.0), obs=torch.tensor(0.0))
@@ -99,7 +103,7 @@ def test_value_that_lacks_a_plate_dim_counts_once_per_element():
     ids=["normal", "gamma", "beta", "poisson", "exponential", "bernoulli"],
 )
 def test_missing_data_under_a_mask_give_zero_and_a_finite_gradient(fn, missing):
-    """Catches a mask by multiplication, or by ``where`` after scoring: both let NaN into the gradient."""
+    """SEMANTICS 72: catches a mask by multiplication, or by ``where`` after scoring: both let NaN into the gradient."""
     parameter = torch.tensor([0.2, 0.2], requires_grad=True)
     data = torch.tensor([1.0 if missing != -1.0 else 0.5, missing])
     if fn(parameter).support.is_discrete:
@@ -129,6 +133,7 @@ def test_mask_false_scores_nothing():
 
 
 def test_factor_of_a_guide_is_a_score_where_it_says_so():
+    """SEMANTICS 9."""
     found = factors(
         lambda: (
             aleator.factor("pathwise", torch.tensor(1.0), has_rsample=True),

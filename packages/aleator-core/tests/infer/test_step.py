@@ -116,7 +116,7 @@ def test_capture_replays_bit_equal(one_sample):
 
 
 def test_a_steps_parameters_are_those_whose_message_arrives(one_sample, store):
-    """A parameter that a handler hides takes no part."""
+    """SEMANTICS 10: a parameter that a handler hides takes no part."""
     hidden = aleator.handlers.block(guide, hide=["scale"])
     result = differentiate(one_sample, model, hidden, (DATA,), {})
     assert set(result.leaves) == {"loc"} == set(result.grads)

@@ -81,7 +81,7 @@ def test_dependence_through_a_module():
 
 @pytest.mark.parametrize("own_source", [False, True])
 def test_stream_of_randomness_is_left_as_it_was(own_source):
-    """Peers guess the nesting with draws from the program's stream."""
+    """SEMANTICS 7: peers guess the nesting with draws from the program's stream."""
 
     def draw_after(analysed):
         if analysed:
