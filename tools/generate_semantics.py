@@ -1,7 +1,7 @@
 """List, for every numbered behaviour of ``docs/design/semantics.md``, the tests that hold it.
 
-A test says ``SEMANTICS 66`` (or ``SEMANTICS 66, 73``) in its docstring, or its file does in a comment above it. The list
-between the two markers of the page is rewritten; ``--check`` fails where it is stale, or where a behaviour has no test.
+A test says ``SEMANTICS 66`` (or ``SEMANTICS 66, 73``) in its docstring, or its file does in a comment above it. What
+follows the marker on the page is rewritten; ``--check`` fails where it is stale, or where a behaviour has no test.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def test_roles_and_order():
 
 
 def test_pathwise_and_score_parts():
-    """SEMANTICS 4: reparameterized: (log_prob, no score, entropy log_prob); otherwise (log_prob, score log_prob, entropy 0)."""
+    """SEMANTICS 4: reparameterized sites have no score, all others no entropy."""
     found = factors(
         lambda: (aleator.sample("n", dist.Normal(0.0, 1.0)), aleator.sample("b", dist.Bernoulli(torch.tensor(0.3))))
     )
