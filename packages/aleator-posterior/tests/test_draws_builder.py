@@ -96,6 +96,21 @@ def test_data_written_into_between_draws_are_kept_as_they_were():
     assert builder.build().values["x"].tolist() == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
 
 
+def test_a_buffer_that_every_run_writes_into_is_kept_as_each_run_left_it():
+    buffer = torch.zeros(2)
+
+    def model():
+        aleator.deterministic("count", buffer.add_(1.0))
+        return buffer
+
+    builder = DrawsBuilder()
+    for _ in range(3):
+        builder.append(handlers.trace(model).get_trace())
+    draws = builder.build()
+    assert draws.values["count"].tolist() == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
+    assert draws.values["_RETURN"].tolist() == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
+
+
 def test_draws_that_are_a_parameter_itself_are_copied():
     with aleator.ParamStore() as store:
 
@@ -103,12 +118,13 @@ def test_draws_that_are_a_parameter_itself_are_copied():
             loc = aleator.param("loc", torch.tensor(1.0))
             return aleator.sample("z", dist.Delta(loc))
 
-        draws = gather(traces_of(guide, 3))
-        with torch.no_grad():
-            store["loc"] = torch.tensor(5.0)
-            dict(store.named_parameters())["loc"].fill_(7.0)
-        assert draws.values["z"].tolist() == [1.0, 1.0, 1.0]
-        assert draws.values["_RETURN"].tolist() == [1.0, 1.0, 1.0]
+        for count in (1, 3):
+            store.clear()
+            draws = gather(traces_of(guide, count))
+            with torch.no_grad():
+                dict(store.named_parameters())["loc"].fill_(7.0)
+            assert draws.values["z"].tolist() == [1.0] * count
+            assert draws.values["_RETURN"].tolist() == [1.0] * count
 
 
 def test_nothing_of_the_autograd_graph_is_kept():

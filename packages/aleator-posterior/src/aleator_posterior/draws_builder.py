@@ -135,7 +135,9 @@ class DrawsBuilder:
             for table in (self._values, self._scores, self._subsamples)
         )
         weights = torch.stack([weight.to(device) for weight in self._weights])
-        self._parts.append(Draws.of_columns(values, scores, subsamples, weights, torch.tensor(self._chains)))
+        self._parts.append(
+            Draws.of_columns(values, scores, subsamples, weights, torch.tensor(self._chains, device="cpu"))
+        )
         self._begin_rows()
 
 
