@@ -6,6 +6,7 @@ for all tests of its package. Tests that need built wheels are left to the whole
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -29,10 +30,12 @@ def changed_paths() -> list[Path]:
 
 
 def tests_of_module(package: Package, module: Path) -> set[Path]:
-    """Return the test files that carry a module's name, else the package's whole folder of tests."""
+    """Return the test files that carry a module's name, else the folder of tests that mirrors its own."""
     name = module.parent.name if module.stem == "__init__" else module.stem.strip("_")
-    found = set(package.tests.rglob(f"test_{name}.py")) | set(package.tests.rglob(f"test_{name}_*.py"))
-    return found or {package.tests}
+    named = re.compile(rf"test_(.*_)?{re.escape(name)}(_.*)?\.py")
+    found = {test for test in package.tests.rglob("test_*.py") if named.fullmatch(test.name)}
+    mirror = package.tests / module.relative_to(package.source).parent.relative_to(str(package.import_name))
+    return found or ({mirror} if mirror.is_dir() else {package.tests})
 
 
 def selection(path: Path, packages: dict[str, Package]) -> set[Path]:

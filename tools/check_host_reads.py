@@ -20,7 +20,9 @@ REDUCTIONS = {"any", "all"}
 
 
 def _is_plain(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) or (isinstance(node, ast.Call) and name_of(node) in {"len", "isinstance"})
+    asks = isinstance(node, ast.Call) and name_of(node) in {"len", "isinstance", "getattr"}
+    states = isinstance(node, ast.Attribute) and node.attr.startswith(("has_", "is_"))
+    return asks or states or isinstance(node, ast.Constant)
 
 
 def _read_by_call(node: ast.Call) -> str | None:

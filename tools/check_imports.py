@@ -19,6 +19,8 @@ from pathlib import Path
 from packages import Package, load_packages, requirement_name
 from sources import finish, parse, relative
 
+THROUGH_THE_CORE = {"torch"}  # tensors are the core's own language: whoever has the core has torch
+
 
 def imports(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
     """Yield the line, the module and the name (or an empty string) of every import."""
@@ -27,6 +29,21 @@ def imports(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
             yield from ((node.lineno, alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield from ((node.lineno, node.module, alias.name) for alias in node.names)
+
+
+def declared_by(package: Package) -> set[str]:
+    """Return the distributions that a package declares."""
+    return {requirement_name(requirement) for requirement in package.requirements}
+
+
+def unused(package: Package, owners: dict[str, str]) -> list[str]:
+    """Return a message for each declared distribution that no module of the package imports."""
+    if package.import_name is None:
+        return []
+    trees = map(parse, package.source.rglob("*.py"))
+    tops = {module.split(".")[0] for tree in trees for _, module, _ in imports(tree)}
+    imported = {owners.get(top, requirement_name(top)) for top in tops}
+    return [f"{package.name} declares {name} and never imports it" for name in sorted(declared_by(package) - imported)]
 
 
 def _is_private(part: str) -> bool:
@@ -44,8 +61,7 @@ def problem(package: Package, owners: dict[str, str], path: Path, module: str, n
         return None
     if top == "pluggy" and "plugins" not in path.parts:
         return "pluggy belongs to aleator.plugins: no hook runs where sites are sampled"
-    declared = {requirement_name(requirement) for requirement in package.requirements}
-    if owners.get(top, requirement_name(top)) not in declared:
+    if owners.get(top, requirement_name(top)) not in {*declared_by(package), *THROUGH_THE_CORE}:
         return f"{package.name} does not declare {owners.get(top, top)}"
     if top in owners and any(map(_is_private, [*module.split("."), name])):
         return f"{module}.{name} is private to {owners[top]}".replace(". ", " ")
@@ -58,6 +74,7 @@ def main() -> None:
     owners = {package.import_name: package.name for package in packages.values() if package.import_name}
     problems, count = [], 0
     for package in packages.values():
+        problems += unused(package, owners)
         for path in sorted(package.source.rglob("*.py")):
             for line, module, name in imports(parse(path)):
                 count += 1

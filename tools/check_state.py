@@ -14,13 +14,13 @@ from sources import Exceptions, definitions, finish, name_of, package_files, par
 
 CHANGES = {"append", "add", "update", "setdefault", "pop", "popitem", "clear", "extend", "insert", "remove", "discard"}
 CONTAINERS = {"dict", "list", "set", "defaultdict", "OrderedDict", "Counter", "deque"}
-WEAK_CONTAINERS = {"WeakKeyDictionary", "WeakValueDictionary", "WeakSet"}
 CACHES = {"cache", "lru_cache"}
 
 
 def _is_container(value: ast.expr | None) -> bool:
     literal = isinstance(value, ast.Dict | ast.List | ast.Set | ast.DictComp | ast.ListComp | ast.SetComp)
-    return literal or (isinstance(value, ast.Call) and name_of(value) in CONTAINERS | WEAK_CONTAINERS)
+    called = name_of(value) if isinstance(value, ast.Call) else ""
+    return literal or called in CONTAINERS or called.endswith(("Dictionary", "WeakSet"))
 
 
 def module_containers(tree: ast.Module) -> set[str]:

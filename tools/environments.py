@@ -159,8 +159,11 @@ def run_pytest(
     report = REPORTS / report_name(session.name)
     report.unlink(missing_ok=True)
     configuration = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "--import-mode=importlib")
+    # Oracles that several test files share are modules beside them.
+    folders = {folder for path in paths for folder in (path, *path.parents) if folder.name == "tests"}
+    beside = "pythonpath=" + " ".join(f'"{folder}"' for folder in sorted(folders))
     with tempfile.TemporaryDirectory() as empty, session.chdir(empty):
         session.run(
-            "python", "-m", "pytest", *configuration, "-p", "no:cacheprovider", f"--junitxml={report}",
+            "python", "-m", "pytest", *configuration, "-o", beside, "-p", "no:cacheprovider", f"--junitxml={report}",
             "-m", keywords, *options, *map(str, paths), *session.posargs,
         )  # fmt: skip  # one line an argument would hide the command

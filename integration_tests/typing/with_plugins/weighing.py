@@ -16,17 +16,17 @@ from aleator.optim import Adam
 from aleator_svi_elbo import Trace_ELBO as DirectTraceELBO
 
 
-def model(guess: Tensor) -> Tensor:
+def model(guess: Tensor) -> None:
     weight = aleator.sample("weight", dist.Normal(guess, 1.0))
-    return aleator.sample("measurement", dist.Normal(weight, 0.75), obs=torch.tensor(9.5))
+    aleator.sample("measurement", dist.Normal(weight, 0.75), obs=torch.tensor(9.5))
 
 
-def guide(guess: Tensor) -> Tensor:
+def guide(guess: Tensor) -> None:
     a = aleator.param("a", guess)
     b = aleator.param("b", torch.tensor(1.0), constraint=constraints.positive)
     with aleator.plate("one", 1):
         pass
-    return aleator.sample("weight", dist.Normal(a, b))
+    aleator.sample("weight", dist.Normal(a, b))
 
 
 svi = SVI(model, guide, Adam({"lr": 0.003}), loss=Trace_ELBO(num_particles=2))
