@@ -13,27 +13,31 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 if __name__ == "__main__":  # started as a file: the package above it is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from bench.cases import NAMES
-from bench.session import Session
+from bench.session import Session, WorkerError
 
 __all__ = ["main"]
+
+# An interrupt may, rarely, meet the interpreter between two frames: reading the stack then ends the worker.
+ATTEMPTS = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what the time is spent on, then the dearest lines, functions and operators."""
     options = _parser().parse_args(arguments)
-    own_sources = options.library.startswith("aleator")
-    with Session(options.library, options.python, own_sources=own_sources) as session:
-        session.ask("prepare", options.case, "off")
-        unchecked = _seconds_per_run(session, options.case)
-        session.ask("prepare", options.case, "on")
-        checked = _seconds_per_run(session, options.case)
-        found = session.ask("breakdown", options.case, options.seconds)
-        operators = session.ask("operators", options.case)
+    for _ in range(ATTEMPTS):
+        try:
+            checked, unchecked, found, operators = _measure(options)
+            break
+        except WorkerError as error:
+            print(error, file=sys.stderr)
+    else:
+        return 1
     print(f"{options.case}, {options.library}: {checked * 1e6:.0f} us per run, {unchecked * 1e6:.0f} us unvalidated")
     print(f"{operators['total']} operators, {operators['host_reads']} host reads; {found['samples']} interrupts\n")
     _print("spent on", found["charged"], checked, len(found["charged"]))
@@ -42,6 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print("by function with its callees", found["within"], checked, options.most)
     _print("operators", {name: number / 1e6 for name, number in operators["names"].items()}, 1.0, options.most)
     return 0
+
+
+def _measure(options: argparse.Namespace) -> tuple[float, float, dict[str, Any], dict[str, Any]]:
+    own_sources = options.library.startswith("aleator")
+    with Session(options.library, options.python, own_sources=own_sources) as session:
+        session.ask("prepare", options.case, "off")
+        unchecked = _seconds_per_run(session, options.case)
+        session.ask("prepare", options.case, "on")
+        checked = _seconds_per_run(session, options.case)
+        operators = session.ask("operators", options.case)
+        return checked, unchecked, session.ask("breakdown", options.case, options.seconds), operators
 
 
 def _seconds_per_run(session: Session, case: str) -> float:

@@ -1,8 +1,9 @@
-"""Counts what a step asks of torch: operators dispatched, and reads that wait for the device.
+"""Counts what a step asks of torch: kernels, and reads that wait for the device.
 
-A read of a number (``item()``, ``bool(tensor)``, ``float(tensor)``) reaches the dispatcher as ``_local_scalar_dense``;
-on an accelerator it waits for everything queued before it. ``equal``, ``nonzero`` and what builds on them wait as well.
-``tolist()`` and ``numpy()`` dispatch nothing for a tensor on the CPU, so these calls are counted where they are made.
+Torch's profiler counts, because it changes no path: under a dispatch mode a library may take another one. A read of a
+number (``item()``, ``bool(tensor)``, ``float(tensor)``) is seen as ``aten::_local_scalar_dense``; on an accelerator it
+waits for everything queued before it, and ``equal``, ``nonzero`` and what builds on them wait as well. ``tolist()`` and
+``numpy()`` run no operator for a tensor on the CPU, so these calls are counted where they are made, in a second run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.profiler import ProfilerActivity, profile
 
 __all__ = ["Operators", "count"]
 
@@ -23,13 +24,16 @@ WAITING = frozenset({"_local_scalar_dense", "equal", "nonzero", "masked_select",
 
 @dataclass(frozen=True)
 class Operators:
-    """Operators of one run, by name; the forward pass, the backward pass and the optimizer together."""
+    """Operators of one run, by name; the forward pass, the backward pass and the optimizer together.
+
+    An operator that is made of others (``randn``: ``empty``, ``normal_``) counts as those.
+    """
 
     names: Mapping[str, int]
 
     @property
     def total(self) -> int:
-        """All operators dispatched in the run."""
+        """All operators of the run."""
         return sum(self.names.values())
 
     @property
@@ -38,26 +42,10 @@ class Operators:
         return sum(number for name, number in self.names.items() if name in WAITING)
 
 
-class _Counting(TorchDispatchMode):
+class _CountingReads(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.names: Counter[str] = Counter()
-
-    def __torch_dispatch__(
-        self,
-        func: torch._ops.OpOverload,
-        types: Sequence[type],
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        self.names[func.overloadpacket.__name__] += 1
-        return func(*args, **(kwargs or {}))
-
-
-class _CountingReads(TorchFunctionMode):
-    def __init__(self, names: Counter[str]) -> None:
-        super().__init__()
-        self.names = names
 
     def __torch_function__(
         self,
@@ -72,7 +60,16 @@ class _CountingReads(TorchFunctionMode):
 
 
 def count(run: Callable[[], object]) -> Operators:
-    """Run once and count; what a first run does once (lazy initialization) should have happened before."""
-    with _Counting() as counting, _CountingReads(counting.names):
+    """Run a few times and count for one run; what a first run does once should have happened before."""
+    with profile(activities=[ProfilerActivity.CPU]):
+        run()  # what the profiler itself does once
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
         run()
-    return Operators(dict(counting.names.most_common()))
+    names: Counter[str] = Counter()
+    for event in profiled.events():
+        parts = (child for child in event.cpu_children if child.name.startswith("aten::"))
+        if event.name.startswith("aten::") and not any(parts):
+            names[event.name.removeprefix("aten::")] += 1
+    with _CountingReads() as counting:
+        run()
+    return Operators(dict((names + counting.names).most_common()))
