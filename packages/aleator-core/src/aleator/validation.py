@@ -64,12 +64,30 @@ class PendingChecks:
         keep: False discards every note: nothing is checked in this run (a captured step, for instance).
     """
 
-    __slots__ = ("keep", "notes", "owners")
+    __slots__ = ("_folded", "_folded_names", "keep", "notes", "owners")
 
     def __init__(self, keep: bool = True) -> None:
         self.keep = keep
         self.notes: list[_Note] = []
         self.owners: list[tuple[Site, Any]] = []
+        self._folded: list[Tensor] = []
+        self._folded_names: dict[str, None] = {}
+
+    def fold(self) -> None:
+        """Replace the notes by one flag, so that a part of a run that is over can be freed.
+
+        What the notes said is then known by name only. Takes no host read.
+        """
+        folded, self._folded = self._folded, []
+        flag = self.violated()
+        self._folded = folded if flag is None else [*folded, flag]
+        for note in self.notes:
+            self._folded_names[_described(note, self._site_of(note.owner))] = None
+        self.notes.clear()
+        self.owners.clear()
+
+    def __len__(self) -> int:
+        return len(self.notes) + len(self._folded)
 
     def violated(self, finite_is_known: bool = False) -> Tensor | None:
         """Return one boolean scalar, True where a note does not hold; ``None`` where there is nothing to check.
@@ -79,7 +97,7 @@ class PendingChecks:
                 which is NaN when one of them fails.
         """
         groups: dict[tuple[Constraint, torch.device], list[Tensor]] = {}
-        verdicts: list[Tensor] = []
+        verdicts: list[Tensor] = [flag.logical_not() for flag in self._folded]
         seen: set[tuple[int, Constraint, int]] = set()
         with torch.no_grad():
             for note in self.notes:
@@ -106,7 +124,7 @@ class PendingChecks:
 
     def raise_if_violated(self) -> None:
         """Read the one flag, and raise the named error where it is set."""
-        if not self.notes or not values_are_readable():
+        if not len(self) or not values_are_readable():
             return
         flag = self.violated()
         if flag is not None and bool(flag):
@@ -126,6 +144,11 @@ class PendingChecks:
             for note in self.notes:
                 if not bool(note.holds().all()):
                     _raise(note, self._site_of(note.owner))
+            if any(bool(flag) for flag in self._folded):
+                raise ParameterError(
+                    f"in an earlier particle of this run, one of these does not hold: {'; '.join(self._folded_names)}; "
+                    f"estimate with num_particles=1 to see which, and the value"
+                )
 
     def _site_of(self, owner: Any) -> str | None:  # noqa: ANN401  # a distribution or a site's name
         if isinstance(owner, str):
@@ -190,6 +213,13 @@ def check_support(name: str, support: Constraint, value: Tensor, mask: Tensor | 
 def _version(value: Tensor) -> int:
     """The count of in-place changes; inference tensors keep none, so nothing is remembered about them."""
     return -1 if value.is_inference() else value._version
+
+
+def _described(note: _Note, site: str | None) -> str:
+    where = f"site {site!r}: " if site is not None else ""
+    if isinstance(note.owner, str):
+        return f"{where}the value in {note.constraint}"
+    return f"{where}{type(note.owner).__name__} {note.label!r} in {note.constraint}"
 
 
 def _check_now(note: _Note) -> None:

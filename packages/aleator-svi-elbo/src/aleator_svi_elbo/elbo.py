@@ -138,7 +138,7 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         if count == 1 or self.vectorize_particles or type(self).reduce is not ELBO.reduce:
             yield self.estimate(model, guide, *args, **kwargs)
             return
-        for pair in trace_looped(self, model, guide, args, kwargs):
+        for pair in trace_looped(self, model, guide, args, kwargs, freeing=True):
             terms = self.particle_terms(*pair)
             part = _estimate(terms, terms.log_weight, terms.surrogate, pair)
             yield Estimate(part.loss / count, part.surrogate / count, MeanTerms([part.aux], count), part.updates)

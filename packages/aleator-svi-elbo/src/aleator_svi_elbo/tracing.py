@@ -14,6 +14,7 @@ from aleator.infer import analyse
 from aleator.infer.checks import check_match, check_shapes
 from aleator.infer.structure import forget
 from aleator.settings import validation_enabled
+from aleator.validation import PENDING
 
 if TYPE_CHECKING:
     from aleator.infer import AbstractEstimator
@@ -55,18 +56,37 @@ def trace_pair(
 
 
 def trace_looped(
-    estimator: ELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    estimator: ELBO,
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    freeing: bool = False,
 ) -> Iterator[Pair]:
-    """Run one pair per particle; all of them see the subsample of the first."""
+    """Run one pair per particle; all of them see the subsample of the first.
+
+    Args:
+        freeing: keep nothing of a particle once the next is asked for, the notes of what to check in it included.
+    """
     first = trace_pair(estimator, model, guide, args, kwargs)
     yield first
     if estimator.num_particles > 1:
         shared = SharedSubsample(first)
         del first
         for _ in range(estimator.num_particles - 1):
+            if freeing:
+                _fold_checks()
             with shared:
                 pair = trace_pair(estimator, model, guide, args, kwargs)
             yield pair
+
+
+def _fold_checks() -> None:
+    checks = PENDING.get()
+    if checks is not None and checks.notes:
+        checks.fold()
+    elif checks is not None:
+        checks.owners.clear()
 
 
 def trace_vectorized(

@@ -30,7 +30,7 @@ def verified_loss(result: Gradients, checks: PendingChecks) -> float:
     """
     loss = result.loss
     probes = [loss, *(grad if grad.dim() == 0 else grad.sum() for grad in result.grads.values())]
-    violated = checks.violated(finite_is_known=True) if checks.notes else None
+    violated = checks.violated(finite_is_known=True) if len(checks) else None
     if violated is not None:
         probes.append(violated)
     numbers = torch.stack([probe if probe.dtype is loss.dtype else probe.to(loss.dtype) for probe in probes]).tolist()
