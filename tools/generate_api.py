@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import re
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -19,7 +18,6 @@ from types import ModuleType
 from packages import Package, load_packages
 from sources import relative
 
-ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 EMPTY = inspect.Parameter.empty
 
 
@@ -39,7 +37,8 @@ def _annotation(value: object) -> str:
 def _default(value: object) -> str:
     if callable(value) and hasattr(value, "__qualname__"):
         return str(value.__qualname__)
-    return ADDRESS.sub("", repr(value))
+    text = repr(value)
+    return "..." if "<" in text or len(text) > 60 else text
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
@@ -137,7 +136,9 @@ def api_of(package: Package) -> str:
 def main() -> None:
     """Write every package's file, or compare it."""
     stale = False
-    for package in load_packages().values():
+    packages = load_packages()
+    sys.path[:0] = [str(package.source) for package in packages.values()]
+    for package in packages.values():
         if package.import_name is None:
             continue
         path = package.folder / "api.txt"
