@@ -164,13 +164,20 @@ CASES = [
 ]
 
 _SKIPPED = {"GeneralizedPareto"} if not hasattr(torch.distributions, "GeneralizedPareto") else set()
+_OTHER_PATHS = {"logits", "numbers", "number", "precision", "covariance", "broadcast"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a test that asks for ``case`` every row of the table, and for ``first_case`` one row per distribution."""
+    """Give a test the rows that it asks for.
+
+    ``case``: every row; ``first_case``: one per distribution; ``varied_case``: one per distribution and code path.
+    """
     cases = [case for case in CASES if case.name not in _SKIPPED]
     if "case" in metafunc.fixturenames:
         metafunc.parametrize("case", cases, ids=str)
     if "first_case" in metafunc.fixturenames:
         firsts = {case.name: case for case in reversed(cases)}
         metafunc.parametrize("first_case", firsts.values(), ids=str)
+    if "varied_case" in metafunc.fixturenames:
+        paths = {(case.name, case.form if case.form in _OTHER_PATHS else "first"): case for case in reversed(cases)}
+        metafunc.parametrize("varied_case", paths.values(), ids=str)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final, overload
 
 import torch
 from torch import Tensor
@@ -30,12 +30,14 @@ __all__ = [
     "as_argument",
     "as_kind",
     "as_tensor_argument",
+    "broadcast_shapes",
     "check_arguments",
     "constant",
     "joint_shape",
     "less",
     "lgamma_of",
     "log_of",
+    "log_of_number",
     "operand",
     "pair_shape",
     "reciprocal_of",
@@ -66,10 +68,16 @@ class Broadcast:
     def __set_name__(self, owner: type, name: str) -> None:
         self._slot = "_" + name
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:  # noqa: ANN401  # the descriptor protocol
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Broadcast: ...
+
+    @overload
+    def __get__(self, instance: Distribution, owner: type | None = None) -> Tensor: ...
+
+    def __get__(self, instance: Distribution | None, owner: type | None = None) -> Tensor | Broadcast:
         if instance is None:
             return self
-        value = instance.__dict__[self._slot]
+        value: Argument = instance.__dict__[self._slot]
         shape = instance._batch_shape
         if not isinstance(value, Tensor):
             value = constant(value, instance._like())
@@ -176,7 +184,7 @@ def check_arguments(
         value = check[2]
         if isinstance(value, Tensor):
             tensors.append(check)
-        elif not check[1].check(value):
+        elif not check[1].check(value):  # type: ignore[no-untyped-call]  # torch leaves it untyped
             raise ParameterError(
                 f"{type(owner).__name__} expects {check[0]!r} in {check[1]}, but found {value}; "
                 f"constrain the parameter, or transform the value before it gets here"
@@ -211,9 +219,15 @@ def joint_shape(owner: Distribution, arguments: dict[str, Any], event_dims: dict
             event_dim = 0 if event_dims is None else event_dims.get(name, 0)
             shapes.append(value.shape[: value.dim() - event_dim])
     try:
-        return torch.broadcast_shapes(*shapes)
+        return broadcast_shapes(*shapes)
     except RuntimeError as error:
         raise shape_error(owner, arguments) from error
+
+
+def broadcast_shapes(*shapes: torch.Size) -> torch.Size:
+    """Return the joint shape, or raise torch's ``RuntimeError``."""
+    joint: torch.Size = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return joint
 
 
 def shape_error(owner: Distribution, arguments: dict[str, Any], reason: str = "do not broadcast") -> ParameterError:
@@ -255,8 +269,11 @@ def less(value: Argument, number: float, like: Tensor) -> Tensor:
 
 def log_of(value: Argument) -> Argument:
     """Return the logarithm of a tensor or of a number; minus infinity at zero, NaN below."""
-    if isinstance(value, Tensor):
-        return value.log()
+    return value.log() if isinstance(value, Tensor) else log_of_number(value)
+
+
+def log_of_number(value: float) -> float:
+    """Return the logarithm of a number; minus infinity at zero, NaN below."""
     if value > 0:
         return math.log(value)
     return -math.inf if value == 0 else math.nan

@@ -7,12 +7,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 from torch import distributions as torch_distributions
-from torch.distributions import relaxed_bernoulli
+from torch.distributions import constraints, relaxed_bernoulli
 from torch.distributions.transforms import SigmoidTransform, Transform
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions.arguments import SCALAR, Argument, as_argument, constant
+from aleator.distributions.arguments import SCALAR, Argument, as_argument, check_arguments, constant
 from aleator.distributions.distribution import ExponentialFamily
 from aleator.distributions.probabilities import BinaryProbabilities, clamp_probs
 from aleator.distributions.transformed import ClosedForm
@@ -47,7 +47,7 @@ class Bernoulli(BinaryProbabilities, ExponentialFamily, torch_distributions.Bern
             value = self._aligned(value)
         if self._given == "logits":
             return torch.addcmul(self._log_failure(), self._raw_logits(), value)
-        probs = clamp_probs(self._probs)  # type: ignore[arg-type]  # what is given
+        probs = clamp_probs(self._stated())
         if value.dtype != probs.dtype:
             value = value.to(probs.dtype)
         return torch.lerp((-probs).log1p(), probs.log(), value)
@@ -80,7 +80,7 @@ class ContinuousBernoulli(BinaryProbabilities, ExponentialFamily, torch_distribu
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw by the inverse of the distribution function."""
-        return self.icdf(randomness.uniform(self._draw_shape(sample_shape), like=self._raw_probs()))
+        return self.icdf(randomness.uniform(self._draw_shape(sample_shape), like=self._raw_probs()))  # type: ignore[no-any-return, no-untyped-call]  # untyped in torch
 
 
 class _Temperature:
@@ -109,6 +109,8 @@ class LogitRelaxedBernoulli(BinaryProbabilities, relaxed_bernoulli.LogitRelaxedB
     ) -> None:
         self._temperature = as_argument(self, "temperature", temperature)
         self._begin_binary(validate_args, probs, logits)
+        if self._validate_args:
+            check_arguments(self, True, (("temperature", constraints.positive, self._temperature),))
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw logits with a gradient."""
@@ -130,10 +132,12 @@ class RelaxedBernoulli(ClosedForm, torch_distributions.RelaxedBernoulli):
         logits: Argument | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        self._base = base = LogitRelaxedBernoulli(temperature, probs, logits, validate_args)
+        self._base = base = LogitRelaxedBernoulli(temperature, probs, logits, validate_args=False)
         self._temperature, self._probs, self._logits = base._temperature, base._probs, base._logits
         self._batch_shape, self._event_shape = base._batch_shape, SCALAR
-        self._validate_args = base._validate_args
+        stated = constraints.unit_interval if base._given == "probs" else constraints.real
+        checks = (("temperature", constraints.positive, temperature), (base._given, stated, base._stated()))
+        check_arguments(self, validate_args, checks)
 
     def _make_base(self) -> LogitRelaxedBernoulli:
         return self._base

@@ -12,7 +12,8 @@ from torch.distributions.transforms import ExpTransform, Transform
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions.arguments import SCALAR, Argument, as_argument, constant
+from aleator.distributions.arguments import SCALAR, Argument, as_argument, check_arguments, constant
+from aleator.distributions.constraints import finite_logits, positive, weights
 from aleator.distributions.probabilities import CategoryProbabilities, clamp_probs
 from aleator.distributions.transformed import ClosedForm
 
@@ -120,6 +121,8 @@ class ExpRelaxedCategorical(CategoryProbabilities, relaxed_categorical.ExpRelaxe
     ) -> None:
         self._temperature = as_argument(self, "temperature", temperature)
         self._begin_categories(validate_args, probs, logits)
+        if self._validate_args:
+            check_arguments(self, True, (("temperature", positive, self._temperature),))
 
     @property
     def temperature(self) -> Tensor:  # type: ignore[override]  # torch has an attribute here
@@ -153,10 +156,12 @@ class RelaxedOneHotCategorical(ClosedForm, torch_distributions.RelaxedOneHotCate
         logits: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        self._base = base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
+        self._base = base = ExpRelaxedCategorical(temperature, probs, logits, validate_args=False)
         self._temperature, self._probs, self._logits = base._temperature, base._probs, base._logits
         self._batch_shape, self._event_shape = base._batch_shape, base._event_shape
-        self._validate_args = base._validate_args
+        stated = weights if base._given == "probs" else finite_logits
+        checks = (("temperature", positive, temperature), (base._given, stated, base._stated()))
+        check_arguments(self, validate_args, checks)
 
     def _make_base(self) -> ExpRelaxedCategorical:
         return self._base

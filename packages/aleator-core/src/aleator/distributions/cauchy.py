@@ -33,7 +33,9 @@ class Cauchy(Distribution, torch_distributions.Cauchy):
 
     argument_names = ("loc", "scale")
     loc = Broadcast()
+    _loc: Argument
     scale = Broadcast()
+    _scale: Argument
 
     def __init__(self, loc: Argument, scale: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, loc=loc, scale=scale)
@@ -56,6 +58,7 @@ class HalfCauchy(ClosedForm, torch_distributions.HalfCauchy):
 
     argument_names = ("scale",)
     scale = Broadcast()
+    _scale: Argument
 
     def __init__(self, scale: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, scale=scale)

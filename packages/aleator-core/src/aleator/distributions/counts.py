@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class Poisson(ExponentialFamily, torch_distributions.Poisson):
 
     argument_names = ("rate",)
     rate = Broadcast()
+    _rate: Argument
 
     def __init__(self, rate: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, rate=rate)
@@ -66,6 +67,7 @@ class Binomial(BinaryProbabilities, torch_distributions.Binomial):
 
     argument_names = ("total_count", "probs", "logits")
     total_count = Broadcast()
+    _total_count: Argument
 
     def __init__(
         self,
@@ -75,12 +77,12 @@ class Binomial(BinaryProbabilities, torch_distributions.Binomial):
         validate_args: bool | None = None,
     ) -> None:
         self._begin_binary(validate_args, probs, logits, total_count=total_count)
-        self._total_count = _as_count(self._total_count, self._probs if self._logits is None else self._logits)
+        self._total_count = _as_count(self._total_count, self._stated())
 
     @property
     def support(self) -> constraints.Constraint:
         """The integers from 0 to the number of trials."""
-        return constraints.integer_interval(0, self._total_count)
+        return constraints.integer_interval(0, self._total_count)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw counts, in the dtype of the probabilities."""
@@ -106,7 +108,7 @@ class Binomial(BinaryProbabilities, torch_distributions.Binomial):
             if bool((count != count.max()).any()):
                 raise NotImplementedError("enumerate_support of a Binomial with several values of total_count")
             count = count.max().item()
-        like = self._probs if self._logits is None else self._logits
+        like = self._stated()
         values = torch.arange(1 + int(count), dtype=like.dtype, device=like.device)
         values = values.reshape((-1,) + (1,) * len(self._batch_shape))
         return values.expand((-1, *self._batch_shape)) if expand else values
@@ -118,6 +120,7 @@ class NegativeBinomial(BinaryProbabilities, torch_distributions.NegativeBinomial
 
     argument_names = ("total_count", "probs", "logits")
     total_count = Broadcast()
+    _total_count: Argument
 
     def __init__(
         self,
@@ -127,7 +130,7 @@ class NegativeBinomial(BinaryProbabilities, torch_distributions.NegativeBinomial
         validate_args: bool | None = None,
     ) -> None:
         self._begin_binary(validate_args, probs, logits, total_count=total_count)
-        self._total_count = _as_count(self._total_count, self._probs if self._logits is None else self._logits)
+        self._total_count = _as_count(self._total_count, self._stated())
 
     def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw a Poisson count of a gamma rate."""
@@ -168,6 +171,15 @@ class Geometric(BinaryProbabilities, torch_distributions.Geometric):
             noise = randomness.uniform(self._draw_shape(sample_shape), tiny, 1.0, like=probs)
             return (noise.log() / (-probs).log1p()).floor()
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-probability, over the joint shape of value and batch."""
+        if value.__class__ is not Tensor or value.shape != self._batch_shape:
+            value = self._aligned(value)
+        probs = self._raw_probs()
+        # A certain success at the first trial: no failure to take the logarithm of.
+        failing = torch.where((probs == 1) & (value == 0), 0.0, probs)
+        return value * (-failing).log1p() + probs.log()
+
 
 @final
 class Multinomial(CategoryProbabilities, torch_distributions.Multinomial):
@@ -197,7 +209,7 @@ class Multinomial(CategoryProbabilities, torch_distributions.Multinomial):
         return index if index._batch_shape == self._batch_shape else index.expand(self._batch_shape)
 
     @property
-    def _binomial(self) -> Any:  # noqa: ANN401  # torch has an attribute here
+    def _binomial(self) -> Binomial:  # type: ignore[override]  # torch has an attribute here
         return Binomial(self.total_count, probs=self.probs, validate_args=False)
 
     def sample(self, sample_shape: _size = SCALAR) -> Tensor:
@@ -208,3 +220,12 @@ class Multinomial(CategoryProbabilities, torch_distributions.Multinomial):
         index = draw_index(probs, draws + self._batch_shape, draws).movedim(0, -1)
         zeros = torch.zeros_like(probs).expand(shape)
         return zeros.scatter_add(-1, index, torch.ones_like(index, dtype=probs.dtype))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-probability of vectors of counts."""
+        if value.__class__ is not Tensor or value.shape != self._batch_shape + self._event_shape:
+            value = self._aligned(value)
+        logits = self._raw_logits()
+        logits = torch.where((value == 0) & (logits == -torch.inf), 0.0, logits)
+        orders = (value.sum(-1) + 1.0).lgamma() - (value + 1.0).lgamma().sum(-1)
+        return orders + (logits * value).sum(-1)

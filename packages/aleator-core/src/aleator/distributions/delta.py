@@ -93,11 +93,15 @@ class Delta(Distribution):
     def support(self) -> constraints.Constraint:
         """The reals: where the mass is, only ``log_prob`` tells."""
         dims = len(self._event_shape)
-        return constraints.independent(constraints.real, dims) if dims else constraints.real
+        return constraints.independent(constraints.real, dims) if dims else constraints.real  # type: ignore[no-untyped-call]  # untyped in torch
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Return the value itself, expanded."""
         return self.v.expand(self._draw_shape(sample_shape)) if sample_shape else self.v
+
+    def sample(self, sample_shape: _size = SCALAR) -> Tensor:
+        """Return the value itself, expanded, without its gradient."""
+        return self.rsample(sample_shape).detach()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return ``log_density`` where the value is equal, minus infinity elsewhere."""

@@ -32,6 +32,7 @@ class Dirichlet(ExponentialFamily, torch_distributions.Dirichlet):
 
     argument_names = ("concentration",)
     concentration = Broadcast(event_dim=1)
+    _concentration: Tensor
 
     def __init__(self, concentration: Tensor, validate_args: bool | None = None) -> None:
         self._concentration = concentration = as_tensor_argument(self, "concentration", concentration, min_dim=1)
@@ -61,7 +62,9 @@ class Beta(ExponentialFamily, torch_distributions.Beta):
 
     argument_names = ("concentration1", "concentration0")
     concentration1 = Broadcast()
+    _concentration1: Argument
     concentration0 = Broadcast()
+    _concentration0: Argument
 
     def __init__(self, concentration1: Argument, concentration0: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, concentration1=concentration1, concentration0=concentration0)

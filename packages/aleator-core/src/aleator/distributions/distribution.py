@@ -14,6 +14,7 @@ from torch.types import _size
 from aleator.distributions.arguments import (
     SCALAR,
     as_argument,
+    broadcast_shapes,
     check_arguments,
     constant,
     joint_shape,
@@ -34,8 +35,6 @@ class Distribution(torch_distributions.Distribution):
     _shaped_caches: ClassVar[tuple[str, ...]] = ()  # what torch's lazy properties leave behind at the old batch shape
     _validate_args = False
     _origin: Distribution | None = None
-    has_rsample: bool
-    has_enumerate_support: bool
 
     def __init__(
         self,
@@ -50,7 +49,7 @@ class Distribution(torch_distributions.Distribution):
         stated = [
             (name, constraint, self.__dict__[name])
             for name, constraint in self.arg_constraints.items()
-            if name in self.__dict__ and not constraints.is_dependent(constraint)
+            if name in self.__dict__ and not constraints.is_dependent(constraint)  # type: ignore[no-untyped-call]  # untyped in torch
         ]
         check_arguments(self, validate_args, stated)
 
@@ -190,7 +189,7 @@ class Distribution(torch_distributions.Distribution):
         tensor: Tensor = value
         if tensor.shape == expected:
             return tensor
-        joint = torch.broadcast_shapes(tensor.shape, expected)
+        joint = broadcast_shapes(tensor.shape, expected)
         return tensor if tensor.shape == joint else tensor.expand(joint)
 
     def _like(self) -> Tensor | None:

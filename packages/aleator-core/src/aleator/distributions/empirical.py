@@ -82,7 +82,7 @@ class Empirical(Distribution):
     def support(self) -> constraints.Constraint:
         """The reals: which values have weight, only ``log_prob`` tells."""
         dims = len(self._event_shape)
-        return constraints.independent(constraints.real, dims) if dims else constraints.real
+        return constraints.independent(constraints.real, dims) if dims else constraints.real  # type: ignore[no-untyped-call]  # untyped in torch
 
     def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw values by their weights, with replacement."""

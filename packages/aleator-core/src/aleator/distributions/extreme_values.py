@@ -30,7 +30,9 @@ class Gumbel(ClosedForm, torch_distributions.Gumbel):
 
     argument_names = ("loc", "scale")
     loc = Broadcast()
+    _loc: Argument
     scale = Broadcast()
+    _scale: Argument
 
     def __init__(self, loc: Argument, scale: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, loc=loc, scale=scale)
@@ -69,7 +71,9 @@ class Weibull(ClosedForm, torch_distributions.Weibull):
 
     argument_names = ("scale", "concentration")
     scale = Broadcast()
+    _scale: Argument
     concentration = Broadcast()
+    _concentration: Argument
 
     def __init__(self, scale: Argument, concentration: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, scale=scale, concentration=concentration)
@@ -77,7 +81,7 @@ class Weibull(ClosedForm, torch_distributions.Weibull):
     @property
     def concentration_reciprocal(self) -> Tensor:  # type: ignore[override]  # torch has an attribute here
         """One over the concentration."""
-        return self.concentration.reciprocal()  # type: ignore[no-any-return]  # the descriptor gives a tensor
+        return self.concentration.reciprocal()
 
     def _make_base(self) -> Exponential:
         return Exponential(as_kind(1.0, self._like()), validate_args=False)
@@ -106,7 +110,9 @@ class Pareto(ClosedForm, torch_distributions.Pareto):
 
     argument_names = ("scale", "alpha")
     scale = Broadcast()
+    _scale: Argument
     alpha = Broadcast()
+    _alpha: Argument
 
     def __init__(self, scale: Argument, alpha: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, scale=scale, alpha=alpha)
@@ -142,8 +148,11 @@ class GeneralizedPareto(Distribution, _TorchGeneralizedPareto):  # type: ignore[
     }
     has_rsample = True
     loc = Broadcast()
+    _loc: Argument
     scale = Broadcast()
+    _scale: Argument
     concentration = Broadcast()
+    _concentration: Argument
 
     def __init__(
         self, loc: Argument, scale: Argument, concentration: Argument, validate_args: bool | None = None
@@ -160,7 +169,7 @@ class GeneralizedPareto(Distribution, _TorchGeneralizedPareto):  # type: ignore[
     def support(self) -> constraints.Constraint:
         """From ``loc`` upward; to ``loc - scale / concentration`` where the concentration is negative."""
         upper = torch.where(self.concentration < 0, self.loc - self.scale / self.concentration, torch.inf)
-        return constraints.interval(self.loc, upper)
+        return constraints.interval(self.loc, upper)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw by the inverse of the distribution function."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -48,9 +48,11 @@ def gamma_log_prob(value: Tensor, concentration: Argument, rate: Argument) -> Te
 class Gamma(ExponentialFamily, torch_distributions.Gamma):
     """The gamma distribution with shape ``concentration`` and ``rate`` (the inverse of the scale)."""
 
-    argument_names: tuple[str, ...] = ("concentration", "rate")
+    argument_names: ClassVar[tuple[str, ...]] = ("concentration", "rate")
     concentration = Broadcast()
+    _concentration: Argument
     rate = Broadcast()
+    _rate: Argument
 
     def __init__(self, concentration: Argument, rate: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, concentration=concentration, rate=rate)
@@ -76,6 +78,7 @@ class Chi2(Gamma, torch_distributions.Chi2):
 
     argument_names = ("df",)
     df = Broadcast()
+    _df: Argument
 
     def __init__(self, df: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, df=df)
@@ -89,7 +92,9 @@ class InverseGamma(ClosedForm, torch_distributions.InverseGamma):
 
     argument_names = ("concentration", "rate")
     concentration = Broadcast()
+    _concentration: Argument
     rate = Broadcast()
+    _rate: Argument
 
     def __init__(self, concentration: Argument, rate: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, concentration=concentration, rate=rate)
@@ -122,7 +127,9 @@ class FisherSnedecor(Distribution, torch_distributions.FisherSnedecor):
 
     argument_names = ("df1", "df2")
     df1 = Broadcast()
+    _df1: Argument
     df2 = Broadcast()
+    _df2: Argument
 
     def __init__(self, df1: Argument, df2: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, df1=df1, df2=df2)
@@ -143,6 +150,7 @@ class Exponential(ExponentialFamily, torch_distributions.Exponential):
 
     argument_names = ("rate",)
     rate = Broadcast()
+    _rate: Argument
 
     def __init__(self, rate: Argument, validate_args: bool | None = None) -> None:
         if isinstance(rate, Tensor):

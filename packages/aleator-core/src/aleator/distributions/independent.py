@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from torch import Tensor
 from torch import distributions as torch_distributions
@@ -70,11 +70,15 @@ class Independent(Distribution, torch_distributions.Independent[Any]):
         self._event_shape = batch_shape[cut:] + base.event_shape
         self._validate_args = base._validate_args if validate_args is None else validate_args
 
-    @property
-    def has_rsample(self) -> bool:
-        """Whether draws carry a gradient: as the base's do, unless ``has_rsample_`` said otherwise."""
-        stated: bool | None = self.__dict__.get("_rsample_stated")
-        return bool(self.base_dist.has_rsample) if stated is None else stated
+    if TYPE_CHECKING:
+        has_rsample: bool  # an attribute of torch's, a property here
+    else:
+
+        @property
+        def has_rsample(self) -> bool:
+            """Whether draws carry a gradient: as the base's do, unless ``has_rsample_`` said otherwise."""
+            stated: bool | None = self.__dict__.get("_rsample_stated")
+            return bool(self.base_dist.has_rsample) if stated is None else stated
 
     def _can_rsample(self) -> bool:
         return bool(self.base_dist.has_rsample)
@@ -96,8 +100,8 @@ class Independent(Distribution, torch_distributions.Independent[Any]):
     def support(self) -> constraints.Constraint | None:
         """The base's support over the whole event."""
         if not self.reinterpreted_batch_ndims:
-            return self.base_dist.support
-        return constraints.independent(self.base_dist.support, self.reinterpreted_batch_ndims)
+            return self.base_dist.support  # type: ignore[no-any-return]  # torch leaves it untyped
+        return constraints.independent(self.base_dist.support, self.reinterpreted_batch_ndims)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw without a gradient."""

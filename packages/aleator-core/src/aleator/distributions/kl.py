@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 from torch import distributions as torch_distributions
 
+from aleator.distributions.arguments import broadcast_shapes
 from aleator.distributions.delta import Delta
+from aleator.distributions.distribution import Distribution
 from aleator.distributions.independent import Independent, sum_rightmost
 from aleator.distributions.masked import MaskedDistribution
+from aleator.distributions.transformed import ClosedForm
 
 __all__ = ["kl_divergence", "register_kl"]
 
@@ -39,7 +42,7 @@ def register_kl(type_p: type, type_q: type) -> Callable[[R], R]:
         tensor(7.)
     """
     for given in (type_p, type_q):
-        if not (isinstance(given, type) and issubclass(given, torch_distributions.Distribution)):
+        if not issubclass(given, torch_distributions.Distribution):
             raise TypeError(f"register_kl expects subclasses of Distribution, but found {given!r}")
 
     def enter(rule: R) -> R:
@@ -96,6 +99,8 @@ def _less_event(d: torch_distributions.Independent[Any], ndims: int) -> torch_di
 def _transformed(
     p: torch_distributions.TransformedDistribution, q: torch_distributions.TransformedDistribution
 ) -> Tensor:
+    if isinstance(p, ClosedForm) or isinstance(q, ClosedForm):
+        return torch_distributions.kl_divergence(p, q)
     if p.transforms != q.transforms or p.event_shape != q.event_shape:
         raise NotImplementedError("KL of distributions that are transformed differently")
     extra = len(p.event_shape) - len(p.base_dist.event_shape)
@@ -110,9 +115,10 @@ def _masked(p: torch_distributions.Distribution, q: torch_distributions.Distribu
     """
     mask_p, base_p = _mask_of(p)
     mask_q, base_q = _mask_of(q)
-    shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
+    shape = broadcast_shapes(p.batch_shape, q.batch_shape)
     if mask_p is False and mask_q is False:
-        return base_p.sample().new_zeros(shape) if not shape else torch.zeros(shape)
+        like = _argument_of(base_p)
+        return torch.zeros(shape) if like is None else like.new_zeros(shape)
     if mask_p is mask_q:
         return _where(mask_p, kl_divergence(base_p, base_q)).expand(shape)
     if mask_q is False:
@@ -120,6 +126,14 @@ def _masked(p: torch_distributions.Distribution, q: torch_distributions.Distribu
     entropy = base_p.entropy()
     cross = kl_divergence(base_p, base_q) + entropy
     return (_where(mask_q, cross) - _where(mask_p, entropy)).expand(shape)
+
+
+def _argument_of(d: Any) -> Tensor | None:  # noqa: ANN401  # wrappers of any distribution
+    while not isinstance(d, Distribution) or not d.argument_names:
+        if not hasattr(d, "base_dist"):
+            return None
+        d = d.base_dist
+    return d._like()
 
 
 def _mask_of(d: torch_distributions.Distribution) -> tuple[bool | Tensor, torch_distributions.Distribution]:

@@ -24,7 +24,9 @@ class Kumaraswamy(ClosedForm, torch_distributions.Kumaraswamy):
 
     argument_names = ("concentration1", "concentration0")
     concentration1 = Broadcast()
+    _concentration1: Argument
     concentration0 = Broadcast()
+    _concentration0: Argument
 
     def __init__(self, concentration1: Argument, concentration0: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, concentration1=concentration1, concentration0=concentration0)

@@ -23,7 +23,9 @@ class Laplace(Distribution, torch_distributions.Laplace):
 
     argument_names = ("loc", "scale")
     loc = Broadcast()
+    _loc: Argument
     scale = Broadcast()
+    _scale: Argument
 
     def __init__(self, loc: Argument, scale: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, loc=loc, scale=scale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.types import _size
 
-from aleator.distributions.arguments import SCALAR
+from aleator.distributions.arguments import SCALAR, broadcast_shapes
 from aleator.distributions.distribution import Distribution
 from aleator.distributions.independent import draw_from
 from aleator.errors import ParameterError
@@ -59,14 +59,14 @@ class MaskedDistribution(Distribution):
                 base_dist = self._widen(base_dist, mask)
         elif not isinstance(mask, bool):
             raise ParameterError(f"the mask of {type(base_dist).__name__} must be a bool or a tensor, but is {mask!r}")
-        self.base_dist = base_dist
-        self._mask = mask
+        self.base_dist: torch_distributions.Distribution = base_dist
+        self._mask: bool | Tensor = mask
         self._event_shape = base_dist.event_shape
         self._validate_args = base_dist._validate_args if validate_args is None else validate_args
 
     def _widen(self, base_dist: torch_distributions.Distribution, mask: Tensor) -> torch_distributions.Distribution:
         try:
-            joint = torch.broadcast_shapes(mask.shape, self._batch_shape)
+            joint = broadcast_shapes(mask.shape, self._batch_shape)
         except RuntimeError as error:
             raise ParameterError(
                 f"the mask of shape {tuple(mask.shape)} does not broadcast with the batch shape "
@@ -75,16 +75,20 @@ class MaskedDistribution(Distribution):
         if joint == self._batch_shape:
             return base_dist
         self._batch_shape = joint
-        return base_dist.expand(joint)
+        return base_dist.expand(joint)  # type: ignore[no-any-return]  # torch leaves it untyped
+
+    if TYPE_CHECKING:
+        has_rsample: bool  # an attribute of torch's, a property here
+    else:
+
+        @property
+        def has_rsample(self) -> bool:
+            """Whether draws carry a gradient: as the base's do, unless ``has_rsample_`` said otherwise."""
+            stated: bool | None = self.__dict__.get("_rsample_stated")
+            return bool(self.base_dist.has_rsample) if stated is None else stated
 
     @property
-    def has_rsample(self) -> bool:
-        """Whether draws carry a gradient: as the base's do, unless ``has_rsample_`` said otherwise."""
-        stated: bool | None = self.__dict__.get("_rsample_stated")
-        return bool(self.base_dist.has_rsample) if stated is None else stated
-
-    @property
-    def has_enumerate_support(self) -> bool:
+    def has_enumerate_support(self) -> bool:  # type: ignore[override]  # torch declares an attribute
         """Whether the support can be listed: as the base's."""
         return bool(self.base_dist.has_enumerate_support)
 
@@ -127,7 +131,7 @@ class MaskedDistribution(Distribution):
         shape = value.shape[: value.dim() - len(self._event_shape)]
         dtype = value.dtype if value.is_floating_point() else torch.get_default_dtype()
         if shape != self._batch_shape:
-            shape = torch.broadcast_shapes(shape, self._batch_shape)
+            shape = broadcast_shapes(shape, self._batch_shape)
         return torch.zeros(shape, dtype=dtype, device=value.device)
 
     @property

@@ -41,6 +41,7 @@ class Wishart(ExponentialFamily, torch_distributions.Wishart):
 
     argument_names = ("df", "covariance_matrix", "precision_matrix", "scale_tril")
     df = Broadcast()
+    _df: Argument
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Wishart(ExponentialFamily, torch_distributions.Wishart):
         self._factor = matrix if name == "scale_tril" else None
         self._batch_shape = joint_shape(self, {"df": self._df, name: matrix}, {name: 2})
         self._event_shape = matrix.shape[-2:]
-        enough = constraints.greater_than(matrix.shape[-1] - 1)
+        enough = constraints.greater_than(matrix.shape[-1] - 1)  # type: ignore[no-untyped-call]  # untyped in torch
         check_arguments(self, validate_args, (("df", enough, self._df), (name, _MATRIX_CONSTRAINTS[name], matrix)))
 
     def _like(self) -> Tensor:
@@ -89,17 +90,17 @@ class Wishart(ExponentialFamily, torch_distributions.Wishart):
         return matrix.expand(self._batch_shape + self._event_shape)
 
     @property
-    def scale_tril(self) -> Tensor:  # type: ignore[override]  # torch has a lazy property here
+    def scale_tril(self) -> Tensor:
         """The lower Cholesky factor of the scale matrix."""
         return self._matrix("scale_tril")
 
     @property
-    def covariance_matrix(self) -> Tensor:  # type: ignore[override]  # torch has a lazy property here
+    def covariance_matrix(self) -> Tensor:
         """The scale matrix."""
         return self._matrix("covariance_matrix")
 
     @property
-    def precision_matrix(self) -> Tensor:  # type: ignore[override]  # torch has a lazy property here
+    def precision_matrix(self) -> Tensor:
         """The inverse of the scale matrix."""
         return self._matrix("precision_matrix")
 
@@ -118,9 +119,9 @@ class Wishart(ExponentialFamily, torch_distributions.Wishart):
         below = randomness.normal((*batch, size * (size - 1) // 2), like=factor)
         rows, columns = torch.tril_indices(size, size, offset=-1, device=factor.device)
         flat = torch.zeros((*batch, size * size), dtype=factor.dtype, device=factor.device)
-        noise = flat.index_copy(-1, rows * size + columns, below).unflatten(-1, (size, size)) + diagonal.diag_embed()
+        noise = flat.index_copy(-1, rows * size + columns, below).unflatten(-1, (size, size)) + diagonal.diag_embed()  # type: ignore[no-untyped-call]  # untyped in torch
         root = factor @ noise
-        return root @ root.mT
+        return root @ root.mT  # type: ignore[no-any-return]  # torch leaves it untyped
 
 
 @final
@@ -135,6 +136,7 @@ class LKJCholesky(Distribution, torch_distributions.LKJCholesky):
 
     argument_names = ("concentration",)
     concentration = Broadcast()
+    _concentration: Argument
 
     def __init__(self, dim: int, concentration: Argument = 1.0, validate_args: bool | None = None) -> None:
         if dim < 2:
@@ -163,4 +165,4 @@ class LKJCholesky(Distribution, torch_distributions.LKJCholesky):
             rows = radius.sqrt() * direction.masked_fill(first, 0.0)
             tiny = torch.finfo(rows.dtype).tiny
             diagonal = (1.0 - (rows**2).sum(-1)).clamp(min=tiny).sqrt()
-            return rows + diagonal.diag_embed()
+            return rows + diagonal.diag_embed()  # type: ignore[no-any-return]  # torch leaves it untyped

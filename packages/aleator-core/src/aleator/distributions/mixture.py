@@ -10,7 +10,7 @@ from torch import distributions as torch_distributions
 from torch.distributions import constraints
 from torch.types import _size
 
-from aleator.distributions.arguments import SCALAR
+from aleator.distributions.arguments import SCALAR, broadcast_shapes
 from aleator.distributions.distribution import Distribution
 from aleator.distributions.independent import draw_from
 from aleator.errors import ParameterError
@@ -55,7 +55,7 @@ class MixtureSameFamily(Distribution, torch_distributions.MixtureSameFamily):
         if not batch or batch[-1] != count:
             raise ParameterError(f"MixtureSameFamily: the last dims must be the components and agree: {shapes}")
         try:
-            self._batch_shape = torch.broadcast_shapes(mixture_distribution.batch_shape, batch[:-1])
+            self._batch_shape = broadcast_shapes(mixture_distribution.batch_shape, batch[:-1])
         except RuntimeError as error:
             raise ParameterError(f"MixtureSameFamily: the batch shapes do not broadcast: {shapes}") from error
         self._mixture_distribution = mixture_distribution
@@ -78,7 +78,7 @@ class MixtureSameFamily(Distribution, torch_distributions.MixtureSameFamily):
         """The distribution of the component's index, over the batch shape."""
         mixture = self._mixture_distribution
         expanded: torch_distributions.Categorical = (
-            mixture if mixture.batch_shape == self._batch_shape else mixture.expand(self._batch_shape)
+            mixture if mixture.batch_shape == self._batch_shape else mixture.expand(self._batch_shape)  # type: ignore[no-untyped-call]  # untyped in torch
         )
         return expanded
 

@@ -28,7 +28,7 @@ from aleator.errors import ParameterError
 
 __all__ = ["LowRankMultivariateNormal", "MultivariateNormal", "cholesky_or_nan", "one_matrix"]
 
-_MATRIX_CONSTRAINTS = {
+_MATRIX_CONSTRAINTS: dict[str, constraints.Constraint] = {
     "covariance_matrix": factorable,
     "precision_matrix": factorable,
     "scale_tril": constraints.lower_cholesky,
@@ -38,7 +38,7 @@ _MATRIX_CONSTRAINTS = {
 def cholesky_or_nan(matrix: Tensor) -> Tensor:
     """Return the Cholesky factor, NaN where there is none: nothing is read on the host, and the NaN is found later."""
     factor, info = torch.linalg.cholesky_ex(matrix)
-    return factor.masked_fill((info != 0)[..., None, None], torch.nan)
+    return factor.masked_fill((info != 0)[..., None, None], torch.nan)  # type: ignore[no-any-return]  # untyped in torch
 
 
 def one_matrix(owner: Distribution, **matrices: Tensor | None) -> tuple[str, Tensor]:
@@ -67,7 +67,7 @@ def factor_of(name: str, matrix: Tensor) -> Tensor:
     # The factor of the inverse, by the factor of the matrix with rows and columns reversed.
     flipped = cholesky_or_nan(matrix.flip((-2, -1)))
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    return torch.linalg.solve_triangular(flipped.flip((-2, -1)).mT, identity, upper=False)
+    return torch.linalg.solve_triangular(flipped.flip((-2, -1)).mT, identity, upper=False)  # type: ignore[no-any-return]  # untyped in torch
 
 
 @final
@@ -85,6 +85,7 @@ class MultivariateNormal(Distribution, torch_distributions.MultivariateNormal):
 
     argument_names = ("loc", "covariance_matrix", "precision_matrix", "scale_tril")
     loc = Broadcast(event_dim=1)
+    _loc: Tensor
 
     def __init__(
         self,
@@ -134,17 +135,17 @@ class MultivariateNormal(Distribution, torch_distributions.MultivariateNormal):
         return matrix.expand(self._batch_shape + matrix.shape[-2:])
 
     @property
-    def scale_tril(self) -> Tensor:  # type: ignore[override]  # torch has a lazy property here
+    def scale_tril(self) -> Tensor:
         """The lower Cholesky factor of the covariance."""
         return self._matrix("scale_tril")
 
     @property
-    def covariance_matrix(self) -> Tensor:  # type: ignore[override]  # torch has a lazy property here
+    def covariance_matrix(self) -> Tensor:
         """The covariance."""
         return self._matrix("covariance_matrix")
 
     @property
-    def precision_matrix(self) -> Tensor:  # type: ignore[override]  # torch has a lazy property here
+    def precision_matrix(self) -> Tensor:
         """The inverse of the covariance."""
         return self._matrix("precision_matrix")
 
@@ -164,9 +165,9 @@ class MultivariateNormal(Distribution, torch_distributions.MultivariateNormal):
             columns = torch.linalg.solve_triangular(factor, residual.reshape(-1, size).mT, upper=False)
             squared = (columns * columns).sum(0).reshape(residual.shape[:-1])
         else:
-            squared = _batch_mahalanobis(factor, residual)
+            squared = _batch_mahalanobis(factor, residual)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         half_log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * (size * math.log(2.0 * math.pi) + squared) - half_log_det
+        return -0.5 * (size * math.log(2.0 * math.pi) + squared) - half_log_det  # type: ignore[no-any-return]  # untyped in torch
 
 
 @final
@@ -183,8 +184,11 @@ class LowRankMultivariateNormal(Distribution, torch_distributions.LowRankMultiva
     argument_names = ("loc", "cov_factor", "cov_diag")
     _shaped_caches = ("scale_tril", "covariance_matrix", "precision_matrix", "variance")
     loc = Broadcast(event_dim=1)
+    _loc: Tensor
     cov_factor = Broadcast(event_dim=2)
+    _cov_factor: Tensor
     cov_diag = Broadcast(event_dim=1)
+    _cov_diag: Tensor
 
     def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None) -> None:
         self._loc = as_tensor_argument(self, "loc", loc, min_dim=1)
@@ -200,10 +204,10 @@ class LowRankMultivariateNormal(Distribution, torch_distributions.LowRankMultiva
         self._capacitance: Tensor | None = None
 
     @property
-    def _capacitance_tril(self) -> Tensor:  # type: ignore[override]  # torch has an attribute here
+    def _capacitance_tril(self) -> Tensor:
         if self._capacitance is None:
             with torch.enable_grad():
-                self._capacitance = _batch_capacitance_tril(self._cov_factor, self._cov_diag)
+                self._capacitance = _batch_capacitance_tril(self._cov_factor, self._cov_diag)  # type: ignore[no-untyped-call]  # untyped in torch
         return self._capacitance
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:

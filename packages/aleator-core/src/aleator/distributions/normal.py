@@ -19,7 +19,7 @@ from aleator.distributions.arguments import (
     Broadcast,
     as_argument,
     check_arguments,
-    log_of,
+    log_of_number,
     operand,
     pair_shape,
     residual,
@@ -32,6 +32,7 @@ __all__ = ["HalfNormal", "LogNormal", "Normal"]
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 _REAL = constraints.real
+_USUAL = (Tensor, float)
 _POSITIVE = constraints.positive
 
 
@@ -49,7 +50,9 @@ def normal_log_prob(value: Tensor, loc: Argument, scale: Argument, shift: float 
     if not difference.is_floating_point():
         difference = difference.to(torch.get_default_dtype())
     half_precision = -0.5 / (scale * scale) if scale else math.nan
-    return torch.addcmul(operand(constant - log_of(scale), difference), difference, difference, value=half_precision)
+    return torch.addcmul(
+        operand(constant - log_of_number(scale), difference), difference, difference, value=half_precision
+    )
 
 
 def zero_below(value: Tensor, log_prob: Tensor) -> Tensor:
@@ -76,13 +79,13 @@ class Normal(ExponentialFamily, torch_distributions.Normal):
 
     argument_names = ("loc", "scale")
     loc = Broadcast()
+    _loc: Argument
     scale = Broadcast()
+    _scale: Argument
 
     def __init__(self, loc: Argument, scale: Argument, validate_args: bool | None = None) -> None:
-        if not isinstance(loc, Tensor | float):
-            loc = as_argument(self, "loc", loc)
-        if not isinstance(scale, Tensor | float):
-            scale = as_argument(self, "scale", scale)
+        loc = loc if isinstance(loc, _USUAL) else as_argument(self, "loc", loc)  # type: ignore[redundant-expr]  # users pass more than the annotation says
+        scale = scale if isinstance(scale, _USUAL) else as_argument(self, "scale", scale)  # type: ignore[redundant-expr]  # users pass more than the annotation says
         self._loc = loc
         self._scale = scale
         self._batch_shape = pair_shape(self, "loc", loc, "scale", scale)
@@ -109,7 +112,9 @@ class LogNormal(ClosedForm, torch_distributions.LogNormal):
 
     argument_names = ("loc", "scale")
     loc = Broadcast()
+    _loc: Argument
     scale = Broadcast()
+    _scale: Argument
 
     def __init__(self, loc: Argument, scale: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, loc=loc, scale=scale)
@@ -139,6 +144,7 @@ class HalfNormal(ClosedForm, torch_distributions.HalfNormal):
 
     argument_names = ("scale",)
     scale = Broadcast()
+    _scale: Argument
 
     def __init__(self, scale: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, scale=scale)

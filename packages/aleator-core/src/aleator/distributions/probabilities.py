@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from aleator.distributions.arguments import SCALAR, as_argument, check_arguments, constant, joint_shape
-from aleator.distributions.constraints import finite_logits, real, unit_interval, weights
+from aleator.distributions.arguments import SCALAR, Argument, as_argument, check_arguments, constant, joint_shape
+from aleator.distributions.constraints import Constraint, finite_logits, real, unit_interval, weights
 from aleator.distributions.distribution import Distribution
 from aleator.errors import ParameterError
 
@@ -37,13 +37,13 @@ def clamp_probs(probs: Tensor) -> Tensor:
 class BinaryProbabilities(Distribution):
     """The abstract base of distributions of trials with two outcomes: ``probs`` and ``logits`` are elementwise."""
 
-    argument_names: tuple[str, ...] = ("probs", "logits")
+    argument_names: ClassVar[tuple[str, ...]] = ("probs", "logits")
 
     def _begin_binary(self, validate_args: bool | None, probs: Any, logits: Any, /, **others: Any) -> None:  # noqa: ANN401  # what users pass
         """Keep what is given, find the batch shape, and note the checks."""
         self._given = given = one_of(self, probs, logits)
         value = as_argument(self, given, probs if logits is None else logits)
-        checks = [(given, unit_interval if given == "probs" else real, value)]
+        checks: list[tuple[str, Constraint, Argument]] = [(given, unit_interval if given == "probs" else real, value)]
         stated = self.arg_constraints
         like = value if isinstance(value, Tensor) else None
         for name, other in others.items():
@@ -64,16 +64,22 @@ class BinaryProbabilities(Distribution):
         self._event_shape = SCALAR
         check_arguments(self, validate_args, checks)
 
+    def _stated(self) -> Tensor:
+        """What is given, at its own shape."""
+        value = self._probs if self._given == "probs" else self._logits
+        assert value is not None
+        return value
+
     def _raw_probs(self) -> Tensor:
         if self._probs is None:
             with torch.enable_grad():
-                self._probs = self._probs_of(self._logits)  # type: ignore[arg-type]  # one of the two is given
+                self._probs = self._probs_of(self._stated())
         return self._probs
 
     def _raw_logits(self) -> Tensor:
         if self._logits is None:
             with torch.enable_grad():
-                clamped = clamp_probs(self._probs)  # type: ignore[arg-type]  # one of the two is given
+                clamped = clamp_probs(self._stated())
                 self._logits = clamped.log() - (-clamped).log1p()
         return self._logits
 
@@ -93,9 +99,13 @@ class BinaryProbabilities(Distribution):
         """The logits of a success, over the batch shape."""
         return self._at_batch_shape(self._raw_logits())
 
-    @property
-    def _param(self) -> Tensor:
-        return self.probs if self._given == "probs" else self.logits
+    if TYPE_CHECKING:
+        _param: Tensor  # an attribute of torch's, a property here
+    else:
+
+        @property
+        def _param(self) -> Tensor:
+            return self.probs if self._given == "probs" else self.logits
 
     def _log_failure(self) -> Tensor:
         """The log-probability of a failure, at the arguments' own shape."""
@@ -108,8 +118,8 @@ class CategoryProbabilities(Distribution):
     Probabilities need not sum to one; both are normalized when they are first used.
     """
 
-    argument_names: tuple[str, ...] = ("probs", "logits")
-    _event_is_category = True
+    argument_names: ClassVar[tuple[str, ...]] = ("probs", "logits")
+    _event_is_category: ClassVar[bool] = True
 
     def _begin_categories(self, validate_args: bool | None, probs: Any, logits: Any) -> None:  # noqa: ANN401  # what users pass
         """Keep what is given, find batch and event shape, and note the checks."""
@@ -129,6 +139,12 @@ class CategoryProbabilities(Distribution):
         self._batch_shape = value.shape[:-1]
         self._event_shape = value.shape[-1:] if self._event_is_category else SCALAR
         check_arguments(self, validate_args, ((given, weights if given == "probs" else finite_logits, value),))
+
+    def _stated(self) -> Tensor:
+        """What is given, at its own shape."""
+        value = self._probs if self._given == "probs" else self._logits
+        assert value is not None
+        return value
 
     def _raw_probs(self) -> Tensor:
         """The normalized probabilities at the argument's own shape."""
@@ -164,9 +180,13 @@ class CategoryProbabilities(Distribution):
         """The normalized logits, over the batch shape and the categories."""
         return self._over_batch(self._raw_logits())
 
-    @property
-    def _param(self) -> Tensor:
-        return self.probs if self._given == "probs" else self.logits
+    if TYPE_CHECKING:
+        _param: Tensor  # an attribute of torch's, a property here
+    else:
+
+        @property
+        def _param(self) -> Tensor:
+            return self.probs if self._given == "probs" else self.logits
 
     def _log_prob_of_index(self, index: Tensor) -> Tensor:
         """Return the log-probabilities of categories; the index has the shape of the result."""

@@ -39,7 +39,7 @@ class ConstraintRegistry:
         if factory is None:
             return lambda given: self.register(constraint, given)
         kind = type(constraint) if isinstance(constraint, Constraint) else constraint
-        if not (isinstance(kind, type) and issubclass(kind, Constraint)):
+        if not issubclass(kind, Constraint):
             raise TypeError(f"register expects a constraint or its type, but found {constraint!r}")
         self._factories[kind] = factory
         return factory

@@ -24,8 +24,11 @@ class StudentT(Distribution, torch_distributions.StudentT):
 
     argument_names = ("df", "loc", "scale")
     df = Broadcast()
+    _df: Argument
     loc = Broadcast()
+    _loc: Argument
     scale = Broadcast()
+    _scale: Argument
 
     def __init__(
         self, df: Argument, loc: Argument = 0.0, scale: Argument = 1.0, validate_args: bool | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -55,11 +55,15 @@ class TransformedDistribution(Distribution, torch_distributions.TransformedDistr
         self._event_shape = forward_shape[cut:]
         self._validate_args = base._validate_args if validate_args is None else validate_args
 
-    @property
-    def has_rsample(self) -> bool:
-        """Whether draws carry a gradient: as the base's do, unless ``has_rsample_`` said otherwise."""
-        stated: bool | None = self.__dict__.get("_rsample_stated")
-        return self._can_rsample() if stated is None else stated
+    if TYPE_CHECKING:
+        has_rsample: bool  # an attribute of torch's, a property here
+    else:
+
+        @property
+        def has_rsample(self) -> bool:
+            """Whether draws carry a gradient: as the base's do, unless ``has_rsample_`` said otherwise."""
+            stated: bool | None = self.__dict__.get("_rsample_stated")
+            return self._can_rsample() if stated is None else stated
 
     def _can_rsample(self) -> bool:
         return bool(self.base_dist.has_rsample)
@@ -69,7 +73,7 @@ class TransformedDistribution(Distribution, torch_distributions.TransformedDistr
         new = super().expand(batch_shape, _instance)
         shape = new._batch_shape + self._event_shape
         for transform in reversed(self.transforms):
-            shape = transform.inverse_shape(shape)
+            shape = transform.inverse_shape(shape)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         new.base_dist = self.base_dist.expand(shape[: len(shape) - len(self.base_dist.event_shape)])
         return new
 
@@ -97,7 +101,7 @@ class TransformedDistribution(Distribution, torch_distributions.TransformedDistr
         for transform in reversed(self.transforms):
             origin = transform.inv(image)
             event_dim += transform.domain.event_dim - transform.codomain.event_dim
-            term = transform.log_abs_det_jacobian(origin, image)
+            term = transform.log_abs_det_jacobian(origin, image)  # type: ignore[no-untyped-call]  # untyped in torch
             if isinstance(term, Tensor):
                 term = sum_rightmost(term, event_dim - transform.domain.event_dim)
             volume = term if volume is None else volume + term
@@ -123,25 +127,30 @@ class ClosedForm(TransformedDistribution):
     def _make_transforms(self) -> list[Transform]:
         raise NotImplementedError
 
-    @property
-    def base_dist(self) -> Distribution:  # type: ignore[override]  # torch has an attribute here
-        """The distribution before the transforms."""
-        base = self._make_base()
-        shape = self._batch_shape + self._event_shape
-        wanted = shape[: len(shape) - len(base._event_shape)]
-        return base if base._batch_shape == wanted else base.expand(wanted)
+    if TYPE_CHECKING:
+        base_dist: Any  # attributes of torch's, properties here
+        transforms: list[Transform]
+    else:
 
-    @property
-    def transforms(self) -> list[Transform]:  # type: ignore[override]  # torch has an attribute here
-        """The transforms that make this distribution out of :attr:`base_dist`."""
-        return self._make_transforms()
+        @property
+        def base_dist(self) -> Distribution:
+            """The distribution before the transforms."""
+            base = self._make_base()
+            shape = self._batch_shape + self._event_shape
+            wanted = shape[: len(shape) - len(base._event_shape)]
+            return base if base._batch_shape == wanted else base.expand(wanted)
+
+        @property
+        def transforms(self) -> list[Transform]:
+            """The transforms that make this distribution out of :attr:`base_dist`."""
+            return self._make_transforms()
 
     def _can_rsample(self) -> bool:
         return True
 
-    def expand(self, batch_shape: _size, _instance: Any = None) -> ClosedForm:  # noqa: ANN401  # torch's protocol
+    def expand(self, batch_shape: _size, _instance: Any = None) -> Any:  # noqa: ANN401  # torch's protocol
         """Return the same distribution over a larger batch shape; no tensor is touched."""
-        return Distribution.expand(self, batch_shape, _instance)  # type: ignore[return-value]  # Self is ClosedForm here
+        return Distribution.expand(self, batch_shape, _instance)
 
     def sample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw without a gradient."""
@@ -160,8 +169,8 @@ def _fit(
             f"the transforms need {transform.domain.event_dim} dim(s), but {type(base).__name__} has batch shape "
             f"{tuple(base.batch_shape)} and event shape {tuple(base.event_shape)}; expand it"
         )
-    forward_shape = transform.forward_shape(shape)
-    wanted = transform.inverse_shape(forward_shape)
+    forward_shape = transform.forward_shape(shape)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    wanted = transform.inverse_shape(forward_shape)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     if wanted != shape:
         base = base.expand(wanted[: len(wanted) - base_event_dim])
     missing = transform.domain.event_dim - base_event_dim

@@ -17,6 +17,7 @@ from aleator.distributions.arguments import (
     Broadcast,
     as_argument,
     as_kind,
+    broadcast_shapes,
     check_arguments,
     log_of,
     operand,
@@ -34,7 +35,9 @@ class Uniform(Distribution, torch_distributions.Uniform):
 
     argument_names = ("low", "high")
     low = Broadcast()
+    _low: Argument
     high = Broadcast()
+    _high: Argument
 
     def __init__(self, low: Argument, high: Argument, validate_args: bool | None = None) -> None:
         self._low = low = as_argument(self, "low", low)
@@ -45,17 +48,19 @@ class Uniform(Distribution, torch_distributions.Uniform):
 
     @staticmethod
     def _order(low: Argument, high: Argument) -> tuple[str, constraints.Constraint, Argument]:
-        """State ``low < high`` as a constraint on the larger of the two."""
-        if isinstance(low, Tensor) and not (isinstance(high, Tensor) and high.dim() >= low.dim()):
-            return "low", constraints.less_than(high), low
-        if isinstance(low, Tensor) and isinstance(high, Tensor) and low.shape != high.shape:
-            high = high.expand(torch.broadcast_shapes(low.shape, high.shape))
-        return "high", constraints.greater_than(low), high
+        """State ``low < high`` as a constraint on one of the two, over the joint shape."""
+        if not isinstance(low, Tensor):
+            return "high", constraints.greater_than(low), high  # type: ignore[no-untyped-call]  # untyped in torch
+        if not isinstance(high, Tensor):
+            return "low", constraints.less_than(high), low  # type: ignore[no-untyped-call]  # untyped in torch
+        if low.shape != high.shape:
+            high = high.expand(broadcast_shapes(low.shape, high.shape))
+        return "high", constraints.greater_than(low), high  # type: ignore[no-untyped-call]  # untyped in torch
 
     @property
     def support(self) -> constraints.Constraint:
         """The interval, by its bounds as they were given."""
-        return constraints.interval(self._low, self._high)
+        return constraints.interval(self._low, self._high)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw ``low + noise * (high - low)``."""

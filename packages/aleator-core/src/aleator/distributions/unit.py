@@ -37,6 +37,7 @@ class Unit(Distribution):
     arg_constraints = {"log_factor": constraints.real}  # noqa: RUF012  # torch's protocol
     support = constraints.real_vector
     log_factor = Broadcast()
+    _log_factor: Tensor
 
     def __init__(
         self, log_factor: Argument, has_rsample: bool | None = None, validate_args: bool | None = None

@@ -27,7 +27,9 @@ class VonMises(Distribution, torch_distributions.VonMises):
     argument_names = ("loc", "concentration")
     _shaped_caches = ("variance",)
     loc = Broadcast()
+    _loc: Argument  # type: ignore[assignment]  # torch has a lazy property of this name
     concentration = Broadcast()
+    _concentration: Argument  # type: ignore[assignment]  # torch has a lazy property of this name
 
     def __init__(self, loc: Argument, concentration: Argument, validate_args: bool | None = None) -> None:
         self._begin(validate_args, loc=loc, concentration=concentration)

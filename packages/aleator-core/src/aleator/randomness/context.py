@@ -114,15 +114,19 @@ class foreign_draw:
 
     __slots__ = ("_saved", "_source")
 
+    def __init__(self) -> None:
+        self._source: RandomSource | None = None
+        self._saved: list[tuple[torch.Generator, torch.Generator, Tensor]] = []
+
     def __enter__(self) -> None:
         self._source = SOURCE.get()
         if self._source is None:
             return
+        # Made before the lock is taken: the first generator on a device may fail.
+        pairs = [(process, self._source.generator(device)) for device, process in process_generators().items()]
         _PROCESS_GENERATOR_LOCK.acquire()
-        self._saved: list[tuple[torch.Generator, torch.Generator, Tensor]] = []
-        for device, process in process_generators().items():
-            own = self._source.generator(device)
-            self._saved.append((process, own, process.get_state()))
+        self._saved = [(process, own, process.get_state()) for process, own in pairs]
+        for process, own in pairs:
             process.set_state(own.get_state())
         SOURCE.set(None)
 

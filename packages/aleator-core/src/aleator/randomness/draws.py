@@ -141,7 +141,7 @@ class _Dirichlet(torch.autograd.Function):
         return draws
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch's decorator is untyped
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401  # torch's context
         draws, concentration = ctx.saved_tensors
         total = concentration.sum(-1, True).expand_as(concentration)
@@ -153,7 +153,6 @@ class _MappableDirichlet(torch.autograd.Function):
     """The same in the form that ``torch.func`` asks for, in which a call takes several times as long."""
 
     generate_vmap_rule = True
-    backward = _Dirichlet.backward
 
     @staticmethod
     def forward(concentration: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -162,6 +161,11 @@ class _MappableDirichlet(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401  # torch's context
         ctx.save_for_backward(output, inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401  # torch's context
+        gradient: tuple[Tensor, None] = _Dirichlet.backward(ctx, grad)
+        return gradient
 
 
 def is_interpreted() -> bool:
@@ -205,6 +209,14 @@ def _fillable(
     if like is not None and not is_interpreted():
         return _empty(shape, like)
     dtype, device = _kind(dtype, device, like)
-    if _peek_functorch() is not None:
+    if _is_mapped():
         return torch.rand(shape, dtype=dtype, device=device, generator=_generator(device))
     return torch.empty(shape, dtype=dtype, device=device)
+
+
+def _is_mapped() -> bool:
+    """Whether one of the transforms at work is ``vmap``."""
+    if _peek_functorch() is None:
+        return False
+    levels = torch._C._functorch.get_interpreter_stack() or ()
+    return any(level.key() == torch._C._functorch.TransformType.Vmap for level in levels)

@@ -86,14 +86,14 @@ class RandomSource:
 def process_generators() -> dict[str, torch.Generator]:
     """Torch's own generators: the CPU's, and the current CUDA device's where CUDA is in use."""
     generators = {"cpu": torch.default_generator}
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it untyped
         index = torch.cuda.current_device()
         generators[f"cuda:{index}"] = torch.cuda.default_generators[index]
     return generators
 
 
 def _device_key(device: torch.device) -> str:
-    index = device.index
+    index: int | None = device.index
     if index is None:
         index = torch.cuda.current_device() if device.type == "cuda" else 0
     return f"{device.type}:{index}"
