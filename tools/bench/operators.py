@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
+
+if TYPE_CHECKING:
+    from torch.autograd.profiler_util import FunctionEvent
 
 __all__ = ["Operators", "count"]
 
@@ -24,22 +28,15 @@ WAITING = frozenset({"_local_scalar_dense", "equal", "nonzero", "masked_select",
 
 @dataclass(frozen=True)
 class Operators:
-    """Operators of one run, by name; the forward pass, the backward pass and the optimizer together.
+    """Operators of one run: the forward pass, the backward pass and the optimizer together.
 
-    An operator that is made of others (``randn``: ``empty``, ``normal_``) counts as those.
+    Attributes:
+        names: how often each was called, by name; what an operator calls in turn is not counted.
+        host_reads: for which operators the host waits for the device, wherever they were called from.
     """
 
     names: Mapping[str, int]
-
-    @property
-    def total(self) -> int:
-        """All operators of the run."""
-        return sum(self.names.values())
-
-    @property
-    def host_reads(self) -> int:
-        """Operators for which the host waits for the device."""
-        return sum(number for name, number in self.names.items() if name in WAITING)
+    host_reads: Mapping[str, int]
 
 
 class _CountingReads(TorchFunctionMode):
@@ -66,10 +63,25 @@ def count(run: Callable[[], object]) -> Operators:
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         run()
     names: Counter[str] = Counter()
+    reads: Counter[str] = Counter()
     for event in profiled.events():
-        parts = (child for child in event.cpu_children if child.name.startswith("aten::"))
-        if event.name.startswith("aten::") and not any(parts):
-            names[event.name.removeprefix("aten::")] += 1
+        if event.name.startswith("aten::"):
+            name = event.name.removeprefix("aten::")
+            caller = _caller(event)
+            if caller is None:
+                names[name] += 1
+            if name in WAITING:
+                reads[f"{name} in {caller}" if caller else name] += 1
     with _CountingReads() as counting:
         run()
-    return Operators(dict((names + counting.names).most_common()))
+    return Operators(dict((names + counting.names).most_common()), dict(reads + counting.names))
+
+
+def _caller(event: FunctionEvent) -> str | None:
+    """The outermost operator around an event, if there is one."""
+    found = None
+    while event.cpu_parent is not None:
+        event = event.cpu_parent
+        if event.name.startswith("aten::"):
+            found = event.name.removeprefix("aten::")
+    return found

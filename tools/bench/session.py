@@ -14,6 +14,7 @@ __all__ = ["Session", "WorkerError"]
 
 WORKER = Path(__file__).resolve().parent / "worker.py"
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+QUIET = {"KINETO_LOG_LEVEL": "99"}  # the profiler tells of its starts and stops otherwise
 
 
 class WorkerError(RuntimeError):
@@ -30,9 +31,11 @@ class Session:
     def __init__(self, library: str, python: str, *, own_sources: bool = False) -> None:
         self.library = library
         self.python = python
-        self.environment: Mapping[str, str] = {
-            name: value for name, value in os.environ.items() if own_sources or name != "PYTHONPATH"
-        } | ONE_THREAD
+        self.environment: Mapping[str, str] = (
+            {name: value for name, value in os.environ.items() if own_sources or name != "PYTHONPATH"}
+            | ONE_THREAD
+            | QUIET
+        )
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Session:

@@ -95,7 +95,11 @@ class Worker:
     def operators(self, case: str) -> dict[str, object]:
         """Operators of one run."""
         found = count(self.programs[case].run)
-        return {"total": found.total, "host_reads": found.host_reads, "names": dict(found.names)}
+        return {
+            "total": sum(found.names.values()),
+            "host_reads": sum(found.host_reads.values()),
+            "names": {**found.names, **{f"host read: {name}": number for name, number in found.host_reads.items()}},
+        }
 
     def breakdown(self, case: str, seconds: str) -> dict[str, object]:
         """Where the time of the runs goes."""
