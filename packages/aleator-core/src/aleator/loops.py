@@ -24,7 +24,7 @@ class LoopTurn(Messenger, ABC):
     """
 
     opens_run: ClassVar[bool] = False
-    consumer: int | None = None
+    consumer: FrameType | None = None
 
     def is_abandoned(self) -> bool:
         """Tell whether the function that runs the loop has left the chain of calls; a ``with`` block never does."""
@@ -32,7 +32,7 @@ class LoopTurn(Messenger, ABC):
             return False
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
-            if id(frame) == self.consumer:
+            if frame is self.consumer:
                 return False
             frame = frame.f_back
         return True
@@ -41,9 +41,12 @@ class LoopTurn(Messenger, ABC):
 def turns(turns_and_items: Iterable[tuple[LoopTurn, T]]) -> Iterator[T]:
     """Yield each item with its turn on the stack; the turn ends before the next begins, and when the loop ends."""
     for turn, item in turns_and_items:
-        turn.consumer = id(_consumer())
-        with turn:
-            yield item
+        turn.consumer = _consumer()
+        try:
+            with turn:
+                yield item
+        finally:
+            turn.consumer = None  # it leads back to this generator
 
 
 def _consumer() -> FrameType | None:

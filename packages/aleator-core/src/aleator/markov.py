@@ -71,8 +71,10 @@ class MarkovStep(LoopTurn):
         super().__enter__()
 
     def process_sample(self, site: Site) -> None:
-        """Put this step's frame around a site, outside those already there."""
-        site.stash[MARKOV_FRAMES] = (self.frame, *markov_frames(site))
+        """Put this step's frame around a site, unless a step of the same chain lies between."""
+        frames = markov_frames(site)
+        if all(frame.chain != self.frame.chain for frame in frames):
+            site.stash[MARKOV_FRAMES] = (self.frame, *frames)
 
 
 @final

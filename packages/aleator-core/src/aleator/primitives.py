@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -194,28 +194,33 @@ def module(name: str, nn_module: nn.Module) -> nn.Module:
         ...     sorted(store.keys()), same
         (['net$$$bias', 'net$$$weight'], True)
     """
-    for holder, key, full_name, parameter in _own_tensors(name, nn_module, "_parameters"):
+    for full_name, parameter, places in _own_tensors(name, nn_module, "_parameters"):
         if not parameter.requires_grad:
             continue
         site = Site("param", full_name, _register, (full_name, parameter), {"constraint": None, "event_dim": None})
         value = apply_stack(site)
         if value is not parameter:
-            _stand_in(holder._parameters, key, value, parameter)
-    for holder, key, full_name, buffer in _own_tensors(name, nn_module, "_buffers"):
+            _stand_in(places, value, parameter)
+    for full_name, buffer, places in _own_tensors(name, nn_module, "_buffers"):
         value = _join_buffers(full_name, buffer)
         if value is not buffer:
-            _stand_in(holder._buffers, key, value, buffer)
+            _stand_in(places, value, buffer)
     return nn_module
 
 
-def _own_tensors(prefix: str, root: nn.Module, attribute: str) -> Iterator[tuple[nn.Module, str, str, Any]]:
-    seen: set[int] = set()
+Places = list[tuple[dict[str, Any], str]]
+
+
+def _own_tensors(prefix: str, root: nn.Module, attribute: str) -> list[tuple[str, Any, Places]]:
+    """Each tensor of a module once, under its first name, with every place where it is: layers may share one."""
+    found: dict[int, tuple[str, Any, Places]] = {}
     for path, holder in root.named_modules():
-        for key, tensor in list(getattr(holder, attribute).items()):
-            if tensor is None or id(tensor) in seen:
-                continue
-            seen.add(id(tensor))
-            yield holder, key, f"{prefix}$$${path + '.' if path else ''}{key}", tensor
+        table = getattr(holder, attribute)
+        for key, tensor in table.items():
+            if tensor is not None:
+                first = found.setdefault(id(tensor), (f"{prefix}$$${path + '.' if path else ''}{key}", tensor, []))
+                first[2].append((table, key))
+    return list(found.values())
 
 
 def _register(name: str, parameter: nn.Parameter, constraint: None, event_dim: None) -> Tensor:
@@ -238,10 +243,16 @@ def _join_buffers(name: str, buffer: Tensor) -> Tensor:
     return buffer
 
 
-def _stand_in(table: dict[str, Any], key: str, value: Tensor, own: Tensor) -> None:
-    """Put another tensor into the module for the extent of the run."""
+def _stand_in(places: Places, value: Tensor, own: Tensor) -> None:
+    """Put another tensor into the module, wherever its own is, for the extent of the run."""
     run = RUN.get()
     if run is None:
         raise RuntimeError("a tensor can stand in for a module's parameter only inside a run, under a handler")
-    table[key] = value
-    run.at_end.append(lambda: table.__setitem__(key, own))
+    for table, key in places:
+        table[key] = value
+
+    def put_back() -> None:
+        for table, key in places:
+            table[key] = own
+
+    run.at_end.append(put_back)

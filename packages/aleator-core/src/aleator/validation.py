@@ -228,8 +228,12 @@ def _check_now(note: _Note) -> None:
 
 
 def _layers(fn: Any) -> Iterator[Any]:  # noqa: ANN401  # wrappers of any distribution
+    """A distribution, what it was expanded from, and what it wraps: the object whose constructor made a note."""
     while fn is not None:
         yield fn
+        origin = getattr(fn, "origin", fn)
+        if origin is not fn:
+            yield from _layers(origin)
         fn = getattr(fn, "base_dist", None)
 
 
