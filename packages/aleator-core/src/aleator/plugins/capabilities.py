@@ -47,10 +47,11 @@ class Capabilities:
             value = getattr(self, field.name)
             if not isinstance(value, bool):
                 raise TypeError(f"Capabilities({field.name}=...) must be True or False, found {value!r}")
-        rules = self.gradient_rules
+        rules: object = self.gradient_rules
         if not isinstance(rules, frozenset) or not all(isinstance(rule, str) for rule in rules):
             raise TypeError(f"Capabilities(gradient_rules=...) must be a frozenset of names, found {rules!r}")
-        if not isinstance(self.bound, str):
+        bound: object = self.bound
+        if not isinstance(bound, str):
             raise TypeError(f"Capabilities(bound=...) must be a name such as 'elbo', found {self.bound!r}")
-        if not self.bound or "" in rules:
+        if not bound or "" in rules:
             raise ValueError("Capabilities: a bound and a gradient rule have a name, found the empty string")

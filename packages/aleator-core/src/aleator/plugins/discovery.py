@@ -7,9 +7,10 @@ raise for everybody.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import Distribution
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aleator.plugins.official_names import OfficialNames
 from aleator.plugins.records import Failure, PluginRecord, Stage
@@ -39,15 +40,15 @@ def discover(official: OfficialNames, path: Sequence[str] | None = None) -> tupl
         Records, official distributions first, then sorted by distribution and entry point: the order never depends
         on the file system.
     """
-    places = {} if path is None else {"path": list(path)}
+    folders = sys.path if path is None else list(path)
     records: dict[str, PluginRecord] = {}
     seen: set[str] = set()
-    for distribution in Distribution.discover(**places):
+    for distribution in Distribution.discover(path=folders):
         entries = _group_entries(distribution)
         if not entries:
             continue
         name, version, problem = _identity(distribution)
-        if name in seen or (problem is None and _is_shadowed(distribution, name, places)):
+        if name in seen or (problem is None and _is_shadowed(distribution, name, folders)):
             continue
         seen.add(name)
         for entry in entries:
@@ -81,7 +82,7 @@ def _identity(distribution: Distribution) -> tuple[str, str, str | None]:
     stem = re.split(r"[\\/]", folder)[-1]
     fallback = normalized(stem.partition("-")[0]) or "unknown"
     try:
-        metadata = distribution.metadata
+        metadata: Any = distribution.metadata
         name, version = metadata.get("Name"), metadata.get("Version")
     except Exception as error:  # noqa: BLE001  # readers of damaged metadata raise whatever they like
         return fallback, "", f"reading {stem}/METADATA raised {type(error).__name__}: {error}"
@@ -92,9 +93,9 @@ def _identity(distribution: Distribution) -> tuple[str, str, str | None]:
     return normalized(str(name)), str(version), None
 
 
-def _is_shadowed(distribution: Distribution, name: str, places: dict[str, list[str]]) -> bool:
+def _is_shadowed(distribution: Distribution, name: str, folders: list[str]) -> bool:
     """Tell whether another version of the same distribution comes earlier on the path; then Python imports that one."""
-    first = next(iter(Distribution.discover(name=name, **places)), None)
+    first = next(iter(Distribution.discover(name=name, path=folders)), None)
     return first is not None and first.locate_file("") != distribution.locate_file("")
 
 

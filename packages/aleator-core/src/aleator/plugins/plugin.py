@@ -62,13 +62,7 @@ class Plugin:
             module: object = None
             if failure is None:
                 module, failure = self._import()
-            with self._lock:
-                if self.status is not Status.FOUND:
-                    return
-                if failure is None:
-                    failure = self._register(module, manager)
-                self.failures += () if failure is None else (failure,)
-                self.status = Status.LOADED if failure is None else Status.FAILED
+            self._settle(module, failure, manager)
 
     def specs(self, kind: Kind, manager: HookManager) -> tuple[AbstractSpec, ...]:
         """Return what the plugin registers of one kind, sorted by name."""
@@ -93,6 +87,15 @@ class Plugin:
             raise
         except BaseException as error:  # noqa: BLE001  # SystemExit too: a plugin must not end the process
             return None, Failure.of(Stage.IMPORT, f"importing {self.record.target}", error)
+
+    def _settle(self, module: object, failure: Failure | None, manager: HookManager) -> None:
+        with self._lock:
+            if self.status is not Status.FOUND:
+                return  # another thread was first
+            if failure is None:
+                failure = self._register(module, manager)
+            self.failures += () if failure is None else (failure,)
+            self.status = Status.LOADED if failure is None else Status.FAILED
 
     def _register(self, module: object, manager: HookManager) -> Failure | None:
         try:

@@ -1,0 +1,48 @@
+# Written by tools/generate_facade.py from the official plugins' manifests; do not edit.
+
+from typing import Literal, overload
+
+from aleator.infer.estimator import AbstractEstimator as AbstractEstimator
+from aleator.infer.estimator import Estimate as Estimate
+from aleator.infer.factor import Factor as Factor
+from aleator.infer.factor import Role as Role
+from aleator.infer.factor import density as density
+from aleator.infer.potential import Potential as Potential
+from aleator.infer.potential import potential as potential
+from aleator.infer.step import pure_step as pure_step
+from aleator.infer.structure import SiteStructure as SiteStructure
+from aleator.infer.structure import Structure as Structure
+from aleator.infer.structure import analyse as analyse
+from aleator.plugins.capabilities import Capabilities as Capabilities
+from aleator_posterior.draws import Draws as Draws
+from aleator_posterior.empirical_marginal import EmpiricalMarginal as EmpiricalMarginal
+from aleator_posterior.marginals import Marginals as Marginals
+from aleator_posterior.trace_posterior import TracePosterior as TracePosterior
+from aleator_svi_elbo.elbo import ELBO as ELBO
+from aleator_svi_elbo.svi import SVI as SVI
+from aleator_svi_elbo.trace_elbo import Trace_ELBO as Trace_ELBO
+
+__all__ = [
+    "AbstractEstimator",
+    "Capabilities",
+    "Estimate",
+    "Factor",
+    "Potential",
+    "Role",
+    "SiteStructure",
+    "Structure",
+    "analyse",
+    "density",
+    "get_estimator",
+    "is_available",
+    "potential",
+    "pure_step",
+]
+
+def is_available(name: str) -> bool: ...
+@overload
+def get_estimator(name: Literal["ELBO"]) -> type[ELBO]: ...
+@overload
+def get_estimator(name: Literal["Trace_ELBO"]) -> type[Trace_ELBO]: ...
+@overload
+def get_estimator(name: str) -> type[AbstractEstimator]: ...
