@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 if sys.version_info < (3, 11):  # noqa: UP036  # nox may run on an older Python than the packages need
     raise SystemExit(f"Aleator needs Python 3.11 or newer; this nox runs on {sys.version.split()[0]}")
@@ -48,15 +49,20 @@ LINT_TOOLS = ("ruff", "import-linter")
 
 
 def lint_everything(session: nox.Session) -> None:
-    """Run ruff, the import contracts and every ``tools/check_*.py``, and compare the generated files."""
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    """Run ruff, the import contracts, every ``tools/check_*.py`` and every generator's comparison, then say what failed."""
+    tools = ROOT / "tools"
     session.env["PYTHONPATH"] = os.pathsep.join(str(package.source) for package in env.PACKAGES.values())
-    session.run("lint-imports", "--no-cache")
-    for check in sorted((ROOT / "tools").glob("check_*.py")):
-        session.run("python", str(check))
-    for generator in sorted((ROOT / "tools").glob("generate_*.py")):
-        session.run("python", str(generator), "--check")
+    commands = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports", "--no-cache"]]
+    commands += [["python", str(check)] for check in sorted(tools.glob("check_*.py"))]
+    commands += [["python", str(generator), "--check"] for generator in sorted(tools.glob("generate_*.py"))]
+    failed = []
+    for command in commands:
+        try:
+            session.run(*command)
+        except CommandFailed:
+            failed.append(" ".join(command))
+    if failed:
+        session.error(f"{len(failed)} of {len(commands)} checks failed: {'; '.join(failed)}")
 
 
 @nox.session
