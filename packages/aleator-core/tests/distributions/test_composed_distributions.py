@@ -119,5 +119,11 @@ def test_wishart_moments():
     with rng(0):
         draws = d.sample((20_000,))
     standard_error = (d.variance / 20_000).sqrt()
-    assert ((draws.mean(0) - d.mean).abs() < 5 * standard_error).all()
+
+    def fits(mean):
+        return bool(((draws.mean(0) - mean).abs() < 5 * standard_error).all())
+
+    assert fits(d.mean)
+    assert not fits(d.mean * 5 / 4), "one degree of freedom more would pass"
+    assert not fits(d.mean.diagonal().diag()), "a missing correlation would pass"
     assert (torch.linalg.eigvalsh(draws) > 0).all()

@@ -56,6 +56,14 @@ def test_own_registrations_are_found_also_inside_and_torch_stays_as_it_was():
         dist.transform_to.register(int, to_even)
 
 
+def test_the_simplex_has_two_transforms():
+    # transform_to keeps K numbers, one too many; biject_to has K - 1. Files and optimizers depend on which it is.
+    assert isinstance(dist.transform_to(constraints.simplex), dist.SoftmaxTransform)
+    assert dist.transform_to(constraints.simplex)(torch.zeros(3)).shape == (3,)
+    assert isinstance(dist.biject_to(constraints.simplex), dist.StickBreakingTransform)
+    assert dist.biject_to(constraints.simplex)(torch.zeros(3)).shape == (4,)
+
+
 def test_names_are_torchs():
     for name in td.constraints.__all__:
         assert getattr(constraints, name) is getattr(td.constraints, name)

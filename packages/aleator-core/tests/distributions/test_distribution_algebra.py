@@ -250,6 +250,37 @@ def test_copies(varied_case):
         torch.testing.assert_close(twin.log_prob(value), d.log_prob(value), equal_nan=True)
 
 
+def test_what_is_handed_out_may_be_written_to(varied_case):
+    # Numbers are shared between operations as tensors; one that got out could be changed for everybody.
+    names = [*varied_case.keywords(), "mean", "variance", "mode", "stddev", "probs", "logits"]
+
+    def quantities():
+        d = varied_case.ours()
+        found = [getattr(d, name) for name in names if _readable(d, name)]
+        found += [
+            getattr(d.base_dist, name)
+            for name in ("low", "high", "rate")
+            if hasattr(d, "base_dist") and hasattr(d.base_dist, name)
+        ]
+        with rng(0):
+            value = d.sample()
+        return [x for x in [*found, value, d.log_prob(value)] if isinstance(x, torch.Tensor)]
+
+    expected = [x.clone() for x in quantities()]
+    for x in quantities():
+        if all(stride != 0 or size == 1 for stride, size in zip(x.stride(), x.shape, strict=True)):
+            x.zero_()
+    for found, before in zip(quantities(), expected, strict=True):
+        torch.testing.assert_close(found, before, equal_nan=True)
+
+
+def _readable(d, name):
+    try:
+        return getattr(d, name, None) is not None
+    except NotImplementedError:
+        return False
+
+
 def test_representation_names_the_arguments(case):
     text = repr(case.ours())
     assert text.startswith(case.name)

@@ -117,6 +117,7 @@ def test_von_mises_by_either_way_of_rejection():
     with rng(0):
         eager = d.sample((40_000,))
         mapped = torch.func.vmap(lambda x: d.sample((10_000,)) + x, randomness="different")(torch.zeros(4)).flatten()
+    assert abs(eager.cos().mean() - length) > 0.1, "a forgotten location would pass"
     for draws in (eager, mapped):
         torch.testing.assert_close(draws.cos().mean(), length * torch.tensor(0.8).cos(), atol=0.02, rtol=0)
         torch.testing.assert_close(draws.sin().mean(), length * torch.tensor(0.8).sin(), atol=0.02, rtol=0)

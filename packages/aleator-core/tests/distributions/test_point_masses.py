@@ -123,7 +123,12 @@ def test_empirical_mean_of_integers_is_refused():
 
 def test_empirical_frequencies():
     # Catches weights that are ignored or applied twice: both move the frequency by more than six standard errors.
-    d = dist.Empirical(torch.tensor([0.0, 1.0]), torch.tensor([0.25, 0.75]).log())
-    with rng(0):
-        mean = d.sample((20_000,)).mean().item()
-    assert abs(mean - 0.75) < 6 * math.sqrt(0.75 * 0.25 / 20_000)
+    def error(log_weights):
+        with rng(0):
+            mean = dist.Empirical(torch.tensor([0.0, 1.0]), log_weights).sample((20_000,)).mean().item()
+        return abs(mean - 0.75) / math.sqrt(0.75 * 0.25 / 20_000)
+
+    log_weights = torch.tensor([0.25, 0.75]).log()
+    assert error(log_weights) < 4
+    assert error(0 * log_weights) > 6, "weights ignored would pass"
+    assert error(2 * log_weights) > 6, "weights applied twice would pass"

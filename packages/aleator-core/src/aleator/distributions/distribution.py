@@ -221,5 +221,5 @@ class ExponentialFamily(Distribution, torch_distributions.ExponentialFamily):
 
 
 # At the end: both wrappers are themselves distributions.
-from aleator.distributions.independent import Independent  # noqa: E402
-from aleator.distributions.masked import MaskedDistribution  # noqa: E402
+from aleator.distributions.independent import Independent  # noqa: E402  # see above
+from aleator.distributions.masked import MaskedDistribution  # noqa: E402  # see above

@@ -12,7 +12,7 @@ from torch.distributions.transforms import AffineTransform, ExpTransform, PowerT
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions.arguments import SCALAR, Argument, Broadcast, as_kind, log_of, reciprocal_of
+from aleator.distributions.arguments import SCALAR, Argument, Broadcast, as_kind, constant, log_of, reciprocal_of
 from aleator.distributions.distribution import Distribution
 from aleator.distributions.gamma import Exponential
 from aleator.distributions.transformed import ClosedForm
@@ -47,7 +47,7 @@ class Gumbel(ClosedForm, torch_distributions.Gumbel):
         return Uniform(torch.full_like(kind, low), torch.full_like(kind, high), validate_args=False)
 
     def _make_transforms(self) -> list[Transform]:
-        minus = as_kind(-1.0, self._like())
+        minus = constant(-1.0, self._like())
         log = ExpTransform().inv
         return [log, AffineTransform(loc=0, scale=minus), log, AffineTransform(loc=self.loc, scale=-self.scale)]
 
@@ -84,7 +84,7 @@ class Weibull(ClosedForm, torch_distributions.Weibull):
         return self.concentration.reciprocal()
 
     def _make_base(self) -> Exponential:
-        return Exponential(as_kind(1.0, self._like()), validate_args=False)
+        return Exponential(constant(1.0, self._like()), validate_args=False)
 
     def _make_transforms(self) -> list[Transform]:
         return [PowerTransform(self.concentration_reciprocal), AffineTransform(loc=0, scale=self.scale)]
@@ -118,7 +118,7 @@ class Pareto(ClosedForm, torch_distributions.Pareto):
         self._begin(validate_args, scale=scale, alpha=alpha)
 
     def _make_base(self) -> Exponential:
-        return Exponential(as_kind(self._alpha, self._like()), validate_args=False)
+        return Exponential(self.alpha, validate_args=False)
 
     def _make_transforms(self) -> list[Transform]:
         return [ExpTransform(), AffineTransform(loc=0, scale=self.scale)]

@@ -18,6 +18,7 @@ from aleator.distributions.arguments import (
     Broadcast,
     as_kind,
     check_arguments,
+    constant,
     less,
     lgamma_of,
     log_of,
@@ -103,7 +104,7 @@ class InverseGamma(ClosedForm, torch_distributions.InverseGamma):
         return Gamma(self._concentration, self._rate, validate_args=False)
 
     def _make_transforms(self) -> list[Transform]:
-        return [PowerTransform(as_kind(-1.0, self._like()))]
+        return [PowerTransform(constant(-1.0, self._like()))]
 
     def rsample(self, sample_shape: _size = SCALAR) -> Tensor:
         """Draw one over a gamma draw."""

@@ -84,8 +84,8 @@ class Normal(ExponentialFamily, torch_distributions.Normal):
     _scale: Argument
 
     def __init__(self, loc: Argument, scale: Argument, validate_args: bool | None = None) -> None:
-        loc = loc if isinstance(loc, _USUAL) else as_argument(self, "loc", loc)  # type: ignore[redundant-expr]  # users pass more than the annotation says
-        scale = scale if isinstance(scale, _USUAL) else as_argument(self, "scale", scale)  # type: ignore[redundant-expr]  # users pass more than the annotation says
+        loc = loc if isinstance(loc, _USUAL) else as_argument(self, "loc", loc)
+        scale = scale if isinstance(scale, _USUAL) else as_argument(self, "scale", scale)
         self._loc = loc
         self._scale = scale
         self._batch_shape = pair_shape(self, "loc", loc, "scale", scale)
