@@ -58,7 +58,7 @@ def as_estimator(loss: Any) -> AbstractEstimator:  # noqa: ANN401  # any of the 
     if isinstance(loss, type) and issubclass(loss, AbstractEstimator):
         raise TypeError(f"SVI expects an estimator as loss, but found the class {loss.__name__}; write {loss.__name__}()")
     if _is_optimizer(loss):
-        name = getattr(loss, "name", None) or getattr(loss, "__name__", type(loss).__name__)
+        name = loss.name if isinstance(loss, Optimizer) else getattr(loss, "__name__", type(loss).__name__)
         raise TypeError(
             f"SVI found an optimizer ({name}) where the loss belongs; the order is SVI(model, guide, optim, loss)"
         )

@@ -102,6 +102,11 @@ class MeanTerms(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all particles are in it, not one part that was looked at on its own."""
+        return sum(part._count if isinstance(part, MeanTerms) else 1 for part in self._parts) >= self._count
+
     def sides(self) -> Iterator[tuple[str, str, Tensor]]:
         """Yield the sides of every particle in turn."""
         for part in self._parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
@@ -15,11 +16,13 @@ from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
 from aleator.infer.step import Gradients, ParamRecorder, differentiate
 from aleator.optim import Schedule, Scheduled
+from aleator.params.files import MapLocation
 from aleator.randomness import RandomSource, rng
 from aleator.runtime import Run
 from aleator.trace import Trace
 from aleator.validation import PendingChecks
 from aleator_posterior import TracePosterior
+from aleator_svi_elbo.checkpoint import RunState, read_run, write_run
 from aleator_svi_elbo.early_stopping import EarlyStopping
 from aleator_svi_elbo.losses import as_estimator, checked_optimizer
 from aleator_svi_elbo.verification import verified_loss
@@ -164,6 +167,40 @@ class SVI(TracePosterior):
         """
         self._state = self.optim.scheduler_step(self._state, None if loss is None else torch.tensor(loss))
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run whole: the context's store, the optimizer with its schedule, randomness, steps and losses.
+
+        A run without a source of its own (``rng=``) draws from the context's stream, which is not the run's and is not
+        saved. Draws of the posterior are not saved either; ``run`` makes them anew.
+
+        Args:
+            path: the file; what is there stays whole if writing fails.
+
+        Raises:
+            ParameterError: a parameter's constraint cannot be written to a file.
+            OSError: the file cannot be written.
+        """
+        write_run(path, self.optim, RunState(self._state, self._source, self.steps_taken, self.losses))
+
+    def load(self, path: str | os.PathLike[str], map_location: MapLocation = None) -> None:
+        """Continue from what :meth:`save` wrote, bit for bit; before the first step too. No code in the file is run.
+
+        The parameters and buffers go into the context's store; what the file does not name stays there.
+
+        Args:
+            path: the file.
+            map_location: where new tensors go, as in ``torch.load``.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            CheckpointError: it is damaged, foreign, or does not fit the optimizer; store and run are as they were.
+        """
+        state = read_run(path, self.optim, map_location)
+        self._state, self.steps_taken, self.losses = state.optimizer, state.steps_taken, state.losses
+        self._source = self._source if state.source is None else state.source
+        # Modules put their own parameters in the place of the store's leaves when they register.
+        self._leaves = {}
+
     def _traces(self, *args: Any, **kwargs: Any) -> Iterator[tuple[Trace, float]]:  # noqa: ANN401  # as in run
         """Yield runs of the model, replayed against draws of the guide, all of weight one."""
         for _ in range(self.num_samples):
@@ -181,11 +218,14 @@ class SVI(TracePosterior):
         if self.loss_and_grads is None:
             return differentiate(self.loss, self.model, self.guide, args, kwargs)
         recorder = ParamRecorder()
-        with recorder:
-            loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
-        grads = {name: leaf.grad for name, leaf in recorder.leaves.items() if leaf.grad is not None}
-        for leaf in recorder.leaves.values():
-            leaf.grad = None
+        try:
+            with recorder:
+                loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
+            grads = {name: leaf.grad for name, leaf in recorder.leaves.items() if leaf.grad is not None}
+        finally:
+            # Also when it raises: half of a gradient must not join that of the next step.
+            for leaf in recorder.leaves.values():
+                leaf.grad = None
         return Gradients(torch.as_tensor(loss).detach(), recorder.leaves, grads, {}, {})
 
     def _apply(self, result: Gradients) -> None:

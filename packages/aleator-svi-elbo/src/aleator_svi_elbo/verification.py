@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aleator.errors import NonFiniteError
-from aleator_svi_elbo.particle_terms import terms_by_side
+from aleator_svi_elbo.particle_terms import MeanTerms, terms_by_side
 
 if TYPE_CHECKING:
     from aleator.infer.step import Gradients
@@ -55,7 +55,7 @@ def _raise_culprit(value: float, result: Gradients, checks: PendingChecks) -> No
             )
     bad_terms = list(_bad_terms(result.aux))
     if math.isnan(value):
-        where = "; ".join(bad_terms) or "no single site's term is, so terms of opposite infinite sign meet"
+        where = "; ".join(bad_terms) or _unnamed_cause(result.aux)
         raise NonFiniteError(f"the loss is NaN: {where}; nothing was updated in this step")
     for name, grad in result.grads.items():
         found = _first_bad(grad)
@@ -65,6 +65,12 @@ def _raise_culprit(value: float, result: Gradients, checks: PendingChecks) -> No
                 f"the gradient of parameter {name!r} holds {found} while the loss is {value}{where}; nothing was updated "
                 f"in this step: look for a log, square root or division at the edge of its domain"
             )
+
+
+def _unnamed_cause(aux: Mapping[str, Tensor]) -> str:
+    if isinstance(aux, MeanTerms) and not aux.is_whole:
+        return "a term of an earlier particle is, which is not kept; estimate with num_particles=1 to see which"
+    return "no single site's term is, so terms of opposite infinite sign meet"
 
 
 def _first_bad(tensor: Tensor) -> float | None:
