@@ -49,7 +49,7 @@ LINT_TOOLS = ("ruff", "import-linter")
 
 
 def lint_everything(session: nox.Session) -> None:
-    """Run ruff, the import contracts, every ``tools/check_*.py`` and every generator's comparison, then say what failed."""
+    """Run ruff, the import contracts, every check and every generator's comparison, then say what failed."""
     tools = ROOT / "tools"
     session.env["PYTHONPATH"] = os.pathsep.join(str(package.source) for package in env.PACKAGES.values())
     commands = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports", "--no-cache"]]
@@ -111,14 +111,14 @@ def core_alone(session: nox.Session) -> None:
     env.run_pytest(session, [INTEGRATION / "core_alone", INTEGRATION / "imports"], "-rP")
 
 
-@nox.session(requires=["wheels"])
+@nox.session(requires=["wheels"], reuse_venv=False)  # as third_party
 def broken_plugins(session: nox.Session) -> None:
     """Really installed broken distributions beside healthy official ones."""
     env.install_wheels(session, env.PACKAGES, "pytest", "hatchling")
     env.run_pytest(session, [INTEGRATION / "broken_plugins"])
 
 
-@nox.session(requires=["wheels"])
+@nox.session(requires=["wheels"], reuse_venv=False)  # what it installs beside our wheels must not be there before
 def third_party(session: nox.Session) -> None:
     """A complete external plugin: built, installed beside the wheels it needs, tested."""
     example = read_package(EXAMPLE / "pyproject.toml", env.PACKAGES)
