@@ -7,8 +7,10 @@ The blocks of a page run in order and share their names, as a reader would type 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, final
 
 import pytest
@@ -23,16 +25,17 @@ NOT_RUN = re.compile(r"<!-- (not run: \S.*|include: \S+) -->\s*$")
 class MarkdownBlock(pytest.Item):
     """One block of a page."""
 
-    def __init__(self, *, code: str, line: int, names: dict[str, Any], **settings: Any) -> None:  # noqa: ANN401  # pytest's
+    def __init__(self, *, code: str, line: int, page: ModuleType, **settings: Any) -> None:  # noqa: ANN401  # pytest's
         super().__init__(**settings)
         self.code = code
         self.line = line
-        self.names = names
+        self.page = page
 
     def runtest(self) -> None:
         """Run the block among the names that earlier blocks left."""
         padded = "\n" * self.line + self.code
-        exec(compile(padded, str(self.path), "exec"), self.names)
+        sys.modules[self.page.__name__] = self.page  # dataclasses look their module up
+        exec(compile(padded, str(self.path), "exec"), vars(self.page))
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Say where the block stands."""
@@ -46,11 +49,11 @@ class MarkdownPage(pytest.File):
     def collect(self) -> Iterator[MarkdownBlock]:
         """Yield the page's blocks, unless they are marked as not run."""
         text = self.path.read_text(encoding="utf-8")
-        names: dict[str, Any] = {"__name__": self.path.stem}
+        page = ModuleType(f"page_{self.path.stem}")
         for match in FENCE.finditer(text):
             line = text.count("\n", 0, match.start("code"))
             if not NOT_RUN.search(text[: match.start()]):
-                yield MarkdownBlock.from_parent(self, name=f"line {line}", code=match["code"], line=line, names=names)
+                yield MarkdownBlock.from_parent(self, name=f"line {line}", code=match["code"], line=line, page=page)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> MarkdownPage | None:
