@@ -11,7 +11,7 @@ import pytest
 from aleator.plugins.announcements import Announcements
 from aleator.plugins.discovery import discover
 from aleator.plugins.official_names import OfficialNames
-from aleator.plugins.registry import Registry
+from aleator.plugins.registry import Registry, refresh
 from aleator.plugins.switches import Switches
 
 OFFICIAL = OfficialNames(
@@ -86,3 +86,14 @@ def environment(tmp_path, monkeypatch):
         file = getattr(sys.modules[name], "__file__", None)
         if file is not None and Path(file).is_relative_to(tmp_path):
             del sys.modules[name]
+
+
+@pytest.fixture
+def fresh_discovery(environment, monkeypatch):
+    """The process's registry, over what the test puts into the folder beside what is installed."""
+    for name in ("ALEATOR_DISABLE_PLUGINS", "ALEATOR_PLUGINS_STRICT"):
+        monkeypatch.delenv(name, raising=False)
+    refresh()
+    yield environment
+    monkeypatch.undo()
+    refresh()

@@ -51,7 +51,8 @@ def test_a_version_without_plugin_hides_an_older_one_with(environment, tmp_path)
 def test_other_groups_and_comments_are_passed_over(environment):
     metadata = environment.install("acme-vr", "")
     (metadata / "entry_points.txt").write_text(
-        "[console_scripts]\nvr = acme_vr:main\n# [aleator]\n\n[ aleator ]\n# vr = no\nvr = acme_vr._plugin [extra]\n[x]\ny = z\n"
+        "[console_scripts]\nvr = acme_vr:main\n# [aleator]\n\n"
+        "[ aleator ]\n# vr = no\nvr = acme_vr._plugin [extra]\n[x]\ny = z\n"
     )
     assert [(record.entry_point, record.module) for record in found(environment)] == [("vr", "acme_vr._plugin")]
 

@@ -68,7 +68,9 @@ def test_too_old_to_offer_the_name(environment):
 def test_a_name_of_another_kind_is_called_so(environment):
     body = "@hookimpl\ndef aleator_algorithms():\n    return [AlgorithmSpec(name='StarSVI', target='sys', summary='x')]"
     environment.install("aleator-star", environment.manifest(body))
-    with pytest.raises(LookupError, match="'StarSVI' of aleator-star is of kind algorithm, where .* estimator belongs"):
+    with pytest.raises(
+        LookupError, match=r"'StarSVI' of aleator-star is of kind algorithm, where .* estimator belongs"
+    ):
         environment.registry().resolve([ESTIMATOR], "StarSVI")
 
 
@@ -180,20 +182,14 @@ def test_handlers_have_a_table_of_their_own(environment):
         registry.resolve([ESTIMATOR], "halo")
 
 
-def test_refresh_sees_what_was_installed_and_set_since(environment, monkeypatch):
-    monkeypatch.delenv("ALEATOR_DISABLE_PLUGINS", raising=False)
+def test_refresh_sees_what_was_installed_and_set_since(fresh_discovery, monkeypatch):
+    first = current()
+    assert current() is first
+    fresh_discovery.install("acme-vr", fresh_discovery.manifest(estimators=("acme/Fresh",)))
+    assert "acme-vr" not in {plugin.record.distribution for plugin in current().plugins}
     refresh()
-    try:
-        first = current()
-        assert current() is first
-        environment.install("acme-vr", environment.manifest(estimators=("acme/Fresh",)))
-        assert "acme-vr" not in {plugin.record.distribution for plugin in current().plugins}
-        refresh()
-        assert current().resolve([ESTIMATOR], "acme/Fresh").__module__ == "acme_vr.estimators"
-        monkeypatch.setenv("ALEATOR_DISABLE_PLUGINS", "acme-vr")
-        refresh()
-        with pytest.raises(LookupError, match="disabled"):
-            current().resolve([ESTIMATOR], "acme/Fresh")
-    finally:
-        monkeypatch.undo()
-        refresh()
+    assert current().resolve([ESTIMATOR], "acme/Fresh").__module__ == "acme_vr.estimators"
+    monkeypatch.setenv("ALEATOR_DISABLE_PLUGINS", "acme-vr")
+    refresh()
+    with pytest.raises(LookupError, match="disabled"):
+        current().resolve([ESTIMATOR], "acme/Fresh")
