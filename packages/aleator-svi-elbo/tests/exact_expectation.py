@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from aleator.handlers import Messenger
 from torch import Tensor
 from torch.nn.functional import logsigmoid
+
+from aleator.handlers import Messenger
 
 D = partial(torch.tensor, dtype=torch.float64)
 
@@ -128,7 +129,9 @@ class Forced(Messenger):
         if not dims:  # the run that guesses the nesting
             return self._raws[0][name]
         width = -dims[0] - 1 + len(site.fn.event_shape)
-        return torch.stack([raw[name].reshape((1,) * (width - raw[name].dim()) + raw[name].shape) for raw in self._raws])
+        return torch.stack(
+            [raw[name].reshape((1,) * (width - raw[name].dim()) + raw[name].shape) for raw in self._raws]
+        )
 
     def postprocess_sample(self, site: Any) -> None:
         if id(site) not in self._forced:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 import aleator
 import aleator.distributions as dist
-import torch
 from aleator import handlers
 from exact_expectation import Case, D, log_bernoulli, log_normal
 
@@ -38,9 +39,9 @@ SCORE = Case(
     score_guide,
     (0.4, -0.2),
     {"z": ("bernoulli", (), lambda v, t: t[0])},
-    lambda v, t: log_bernoulli(v["z"], PRIOR_LOGIT)
-    + log_normal(X[0], 2.0 * v["z"] - t[1], 1.0)
-    - log_bernoulli(v["z"], t[0]),
+    lambda v, t: (
+        log_bernoulli(v["z"], PRIOR_LOGIT) + log_normal(X[0], 2.0 * v["z"] - t[1], 1.0) - log_bernoulli(v["z"], t[0])
+    ),
 )
 
 
@@ -58,7 +59,9 @@ PATHWISE = Case(
     pathwise_guide,
     (0.4, -0.2),
     {"z": ("normal", (), lambda v, t: (t[0], t[1].exp()))},
-    lambda v, t: log_normal(v["z"], 0.0, 1.0) + log_normal(X[0], 2.0 * v["z"], 1.0) - log_normal(v["z"], t[0], t[1].exp()),
+    lambda v, t: (
+        log_normal(v["z"], 0.0, 1.0) + log_normal(X[0], 2.0 * v["z"], 1.0) - log_normal(v["z"], t[0], t[1].exp())
+    ),
 )
 
 
@@ -81,11 +84,13 @@ MIXED = Case(
         "b": ("bernoulli", (), lambda v, t: t[0]),
         "z": ("normal", (), lambda v, t: (t[1] + v["b"] * t[2], t[3].exp())),
     },
-    lambda v, t: log_bernoulli(v["b"], PRIOR_LOGIT)
-    + log_normal(v["z"], v["b"], 1.0)
-    + log_normal(X[0], v["z"] * (1.0 + v["b"]), 1.0)
-    - log_bernoulli(v["b"], t[0])
-    - log_normal(v["z"], t[1] + v["b"] * t[2], t[3].exp()),
+    lambda v, t: (
+        log_bernoulli(v["b"], PRIOR_LOGIT)
+        + log_normal(v["z"], v["b"], 1.0)
+        + log_normal(X[0], v["z"] * (1.0 + v["b"]), 1.0)
+        - log_bernoulli(v["b"], t[0])
+        - log_normal(v["z"], t[1] + v["b"] * t[2], t[3].exp())
+    ),
 )
 
 
@@ -107,10 +112,12 @@ PLATE_SCORE = Case(
     plate_guide,
     (0.4, -0.2, 0.7),
     {"b": ("bernoulli", (), lambda v, t: t[0]), "z": ("bernoulli", (2,), lambda v, t: t[1:3] + v["b"])},
-    lambda v, t: log_bernoulli(v["b"], PRIOR_LOGIT)
-    + (log_bernoulli(v["z"], PRIOR_LOGIT) + log_normal(X[:2], 2.0 * v["z"] - v["b"], 1.0)).sum()
-    - log_bernoulli(v["b"], t[0])
-    - log_bernoulli(v["z"], t[1:3] + v["b"]).sum(),
+    lambda v, t: (
+        log_bernoulli(v["b"], PRIOR_LOGIT)
+        + (log_bernoulli(v["z"], PRIOR_LOGIT) + log_normal(X[:2], 2.0 * v["z"] - v["b"], 1.0)).sum()
+        - log_bernoulli(v["b"], t[0])
+        - log_bernoulli(v["z"], t[1:3] + v["b"]).sum()
+    ),
 )
 
 
@@ -172,12 +179,14 @@ NESTED_SCORE = Case(
         "z": ("bernoulli", (2,), lambda v, t: t[1:3] + v["b"]),
         "w": ("bernoulli", (2, 2), lambda v, t: (t[3] - v["z"]).expand(2, 2)),
     },
-    lambda v, t: log_bernoulli(v["b"], PRIOR_LOGIT)
-    + log_bernoulli(v["z"], PRIOR_LOGIT).sum()
-    + (log_bernoulli(v["w"], PRIOR_LOGIT) + log_normal(Y, v["w"] + v["z"] - v["b"], 1.0)).sum()
-    - log_bernoulli(v["b"], t[0])
-    - log_bernoulli(v["z"], t[1:3] + v["b"]).sum()
-    - log_bernoulli(v["w"], (t[3] - v["z"]).expand(2, 2)).sum(),
+    lambda v, t: (
+        log_bernoulli(v["b"], PRIOR_LOGIT)
+        + log_bernoulli(v["z"], PRIOR_LOGIT).sum()
+        + (log_bernoulli(v["w"], PRIOR_LOGIT) + log_normal(Y, v["w"] + v["z"] - v["b"], 1.0)).sum()
+        - log_bernoulli(v["b"], t[0])
+        - log_bernoulli(v["z"], t[1:3] + v["b"]).sum()
+        - log_bernoulli(v["w"], (t[3] - v["z"]).expand(2, 2)).sum()
+    ),
 )
 
 
@@ -204,9 +213,11 @@ NESTED_MIXED = Case(
         "z": ("bernoulli", (2,), lambda v, t: t[:2]),
         "w": ("normal", (2, 2), lambda v, t: ((t[2] * v["z"]).expand(2, 2), ONE)),
     },
-    lambda v, t: log_bernoulli(v["z"], PRIOR_LOGIT).sum()
-    + (log_normal(v["w"], v["z"], 1.0) + log_normal(Y, v["w"], 1.0) - log_normal(v["w"], t[2] * v["z"], 1.0)).sum()
-    - log_bernoulli(v["z"], t[:2]).sum(),
+    lambda v, t: (
+        log_bernoulli(v["z"], PRIOR_LOGIT).sum()
+        + (log_normal(v["w"], v["z"], 1.0) + log_normal(Y, v["w"], 1.0) - log_normal(v["w"], t[2] * v["z"], 1.0)).sum()
+        - log_bernoulli(v["z"], t[:2]).sum()
+    ),
 )
 
 
@@ -229,10 +240,12 @@ SUBSAMPLE_SCORE = Case(
     subsample_guide,
     (0.4, -0.2, 0.7, 0.1),
     {"b": ("bernoulli", (), lambda v, t: t[0]), "z": ("bernoulli", (3,), lambda v, t: t[1:4] + v["b"])},
-    lambda v, t: log_bernoulli(v["b"], PRIOR_LOGIT)
-    + (log_bernoulli(v["z"], PRIOR_LOGIT) + log_normal(X, 2.0 * v["z"] - v["b"], 1.0)).sum()
-    - log_bernoulli(v["b"], t[0])
-    - log_bernoulli(v["z"], t[1:4] + v["b"]).sum(),
+    lambda v, t: (
+        log_bernoulli(v["b"], PRIOR_LOGIT)
+        + (log_bernoulli(v["z"], PRIOR_LOGIT) + log_normal(X, 2.0 * v["z"] - v["b"], 1.0)).sum()
+        - log_bernoulli(v["b"], t[0])
+        - log_bernoulli(v["z"], t[1:4] + v["b"]).sum()
+    ),
     {"z": (2,)},
     SUBSETS,
 )
@@ -366,9 +379,11 @@ SCALE = Case(
     scale_guide,
     (0.4, -0.2, 0.7),
     {"b": ("bernoulli", (), lambda v, t: t[0]), "z": ("normal", (2,), lambda v, t: (t[1:3] * v["b"], ONE))},
-    lambda v, t: 2.5 * (log_bernoulli(v["b"], PRIOR_LOGIT) - log_bernoulli(v["b"], t[0]))
-    + (WEIGHTS * (log_normal(v["z"], v["b"], 1.0) - log_normal(v["z"], t[1:3] * v["b"], 1.0))).sum()
-    + log_normal(X[:2], v["z"], 1.0).sum(),
+    lambda v, t: (
+        2.5 * (log_bernoulli(v["b"], PRIOR_LOGIT) - log_bernoulli(v["b"], t[0]))
+        + (WEIGHTS * (log_normal(v["z"], v["b"], 1.0) - log_normal(v["z"], t[1:3] * v["b"], 1.0))).sum()
+        + log_normal(X[:2], v["z"], 1.0).sum()
+    ),
 )
 
 
@@ -409,19 +424,21 @@ SEQUENTIAL = Case(
             }.items()
         },
     },
-    lambda v, t: log_bernoulli(v["b"], PRIOR_LOGIT)
-    - log_bernoulli(v["b"], t[0])
-    + log_normal(X[2], v["b"] + v["z_0"] + v["z_1"], 1.0)
-    + sum(
-        log_bernoulli(v[f"z_{i}"], PRIOR_LOGIT)
-        - log_bernoulli(v[f"z_{i}"], t[1 + i] + v["b"])
-        + log_normal(X[i], 2.0 * v[f"z_{i}"] - v["b"], 1.0)
-        + (
-            log_bernoulli(v[f"w_{i}"], PRIOR_LOGIT)
-            - log_bernoulli(v[f"w_{i}"], (t[3] * v[f"z_{i}"]).expand(2))
-            + log_normal(X[1:], v[f"w_{i}"] + v[f"z_{i}"], 1.0)
-        ).sum()
-        for i in range(2)
+    lambda v, t: (
+        log_bernoulli(v["b"], PRIOR_LOGIT)
+        - log_bernoulli(v["b"], t[0])
+        + log_normal(X[2], v["b"] + v["z_0"] + v["z_1"], 1.0)
+        + sum(
+            log_bernoulli(v[f"z_{i}"], PRIOR_LOGIT)
+            - log_bernoulli(v[f"z_{i}"], t[1 + i] + v["b"])
+            + log_normal(X[i], 2.0 * v[f"z_{i}"] - v["b"], 1.0)
+            + (
+                log_bernoulli(v[f"w_{i}"], PRIOR_LOGIT)
+                - log_bernoulli(v[f"w_{i}"], (t[3] * v[f"z_{i}"]).expand(2))
+                + log_normal(X[1:], v[f"w_{i}"] + v[f"z_{i}"], 1.0)
+            ).sum()
+            for i in range(2)
+        )
     ),
 )
 
@@ -444,8 +461,10 @@ SHARED_DIM = Case(
     shared_dim_guide,
     (0.4, -0.2),
     {"z": ("bernoulli", (2,), lambda v, t: t[:2])},
-    lambda v, t: (log_bernoulli(v["z"], PRIOR_LOGIT) - log_bernoulli(v["z"], t[:2])).sum()
-    + log_normal(X[:2], v["z"].sum(), 1.0).sum(),
+    lambda v, t: (
+        (log_bernoulli(v["z"], PRIOR_LOGIT) - log_bernoulli(v["z"], t[:2])).sum()
+        + log_normal(X[:2], v["z"].sum(), 1.0).sum()
+    ),
 )
 
 
@@ -461,8 +480,10 @@ UNEQUAL_DIM = Case(
     shared_dim_guide,
     (0.4, -0.2),
     {"z": ("bernoulli", (2,), lambda v, t: t[:2])},
-    lambda v, t: (log_bernoulli(v["z"], PRIOR_LOGIT) - log_bernoulli(v["z"], t[:2])).sum()
-    + log_normal(X, v["z"].sum(), 1.0).sum(),
+    lambda v, t: (
+        (log_bernoulli(v["z"], PRIOR_LOGIT) - log_bernoulli(v["z"], t[:2])).sum()
+        + log_normal(X, v["z"].sum(), 1.0).sum()
+    ),
 )
 
 
@@ -476,10 +497,12 @@ AUXILIARY = Case(
     auxiliary_guide,
     (0.4, -0.2, 0.7),
     {"a": ("bernoulli", (), lambda v, t: t[2]), "z": ("bernoulli", (), lambda v, t: t[0] + v["a"])},
-    lambda v, t: log_bernoulli(v["z"], PRIOR_LOGIT)
-    + log_normal(X[0], 2.0 * v["z"] - t[1], 1.0)
-    - log_bernoulli(v["z"], t[0] + v["a"])
-    - log_bernoulli(v["a"], t[2]),
+    lambda v, t: (
+        log_bernoulli(v["z"], PRIOR_LOGIT)
+        + log_normal(X[0], 2.0 * v["z"] - t[1], 1.0)
+        - log_bernoulli(v["z"], t[0] + v["a"])
+        - log_bernoulli(v["a"], t[2])
+    ),
 )
 
 
@@ -489,9 +512,7 @@ def forced_score_guide(theta):
 
 
 # A normal site differentiated by its score: the same objective as MIXED, so the same gradient.
-FORCED_SCORE = Case(
-    mixed_model, forced_score_guide, MIXED.theta, MIXED.latents, MIXED.integrand
-)
+FORCED_SCORE = Case(mixed_model, forced_score_guide, MIXED.theta, MIXED.latents, MIXED.integrand)
 
 
 def guide_factor_guide(theta):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator.errors import AleatorWarning, ModelGuideMismatchError, ParameterError, SupportError, UnsupportedModelError
 from aleator_svi_elbo import Trace_ELBO
-
 
 
 def program(*sites, **keywords):
@@ -173,9 +173,13 @@ def test_unknown_and_impossible_gradient_rules():
     def model(rule):
         aleator.sample("z", dist.Bernoulli(0.5))
 
-    with pytest.raises(UnsupportedModelError, match=r"site 'z' asks for the gradient rule 'dreg'.*\['pathwise', 'score'\]"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"site 'z' asks for the gradient rule 'dreg'.*\['pathwise', 'score'\]"
+    ):
         Trace_ELBO().loss(model, guide, "dreg")
-    with pytest.raises(UnsupportedModelError, match=r"guide site 'z' asks for the gradient rule 'pathwise', but Bernoulli"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"guide site 'z' asks for the gradient rule 'pathwise', but Bernoulli"
+    ):
         Trace_ELBO().loss(model, guide, "pathwise")
     assert Trace_ELBO().loss(model, guide, "score") == 0.0
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import aleator_svi_elbo.particle_terms as terms_module
 import pytest
 import torch
+
+import aleator_svi_elbo.particle_terms as terms_module
 from aleator.infer import Capabilities, density
 from aleator.sites import PlateFrame
 from aleator_svi_elbo import ELBO, Trace_ELBO
@@ -88,9 +89,7 @@ def with_factors(monkeypatch, change):
 
 
 def test_scaled_score_is_caught(monkeypatch):
-    with_factors(
-        monkeypatch, lambda f: f if f.score is None else replace(f, score=f.score * f.scale * f.plate_scale)
-    )
+    with_factors(monkeypatch, lambda f: f if f.score is None else replace(f, score=f.score * f.scale * f.plate_scale))
     assert differs("scale", Trace_ELBO())[1] > 1e-2
     assert differs("subsample-score", Trace_ELBO())[1] > 1e-2
 
@@ -133,7 +132,8 @@ def test_costs_shared_by_dim_instead_of_plate_are_caught(monkeypatch):
     def by_dim(self, factor):
         dims = frozenset(frame.dim for frame in factor.frames)
         return sum(
-            sum_to_dims(cost, frozenset(frame.dim for frame in frames) & dims) for frames, cost in self._by_frames.items()
+            sum_to_dims(cost, frozenset(frame.dim for frame in frames) & dims)
+            for frames, cost in self._by_frames.items()
         )
 
     monkeypatch.setattr(Costs, "of", by_dim)

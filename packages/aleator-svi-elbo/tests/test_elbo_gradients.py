@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from aleator_svi_elbo import Trace_ELBO
 from exact_expectation import expected, runs, truth
 from gradient_cases import CASES

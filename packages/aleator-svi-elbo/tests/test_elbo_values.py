@@ -8,10 +8,11 @@ import weakref
 from dataclasses import dataclass
 from typing import ClassVar
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator.handlers import Messenger
 from aleator.infer import Capabilities, analyse
 from aleator.ops import logsumexp

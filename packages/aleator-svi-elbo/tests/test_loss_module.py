@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator.distributions import constraints
 from aleator_svi_elbo import LossModule, Trace_ELBO
 

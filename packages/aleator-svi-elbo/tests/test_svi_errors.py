@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator.distributions import constraints
 from aleator.errors import ModelGuideMismatchError, NonFiniteError, ParameterError, SupportError
 from aleator.optim import Adam
@@ -136,8 +137,12 @@ def test_a_nan_gradient_of_a_finite_loss():
         model(data)
 
     fails_and_recovers(
-        NonFiniteError, r"the gradient of parameter 'gap' holds nan while the loss is", GOOD, 1.0,
-        model=plain_model, guide=steep_guide,
+        NonFiniteError,
+        r"the gradient of parameter 'gap' holds nan while the loss is",
+        GOOD,
+        1.0,
+        model=plain_model,
+        guide=steep_guide,
     )
 
 
@@ -203,3 +208,20 @@ def test_evaluate_loss_and_run_report_the_same():
         assert (svi.steps_taken, svi.losses) == (0, [])
         svi.run(GOOD)
         assert svi.steps_taken == 2
+
+
+def test_a_nan_without_a_culprit_is_explained():
+    """Two infinite terms of opposite sign: no site is NaN by itself; vectorized particles are all looked at."""
+
+    def torn_model(data, weight=0.0):
+        aleator.sample("z", dist.Normal(0.0, 1.0))
+        aleator.factor("up", torch.tensor(math.inf))
+        aleator.factor("down", torch.tensor(-math.inf))
+
+    for loss in (Trace_ELBO(), Trace_ELBO(num_particles=2, vectorize_particles=True)):
+        with aleator.ParamStore():
+            svi = SVI(torn_model, guide, Adam(lr=0.1), loss, rng=0, progress=False)
+            with pytest.raises(
+                NonFiniteError, match=r"log_prob of site 'up' in the model is inf; .*'down' in the model"
+            ):
+                svi.step(GOOD)

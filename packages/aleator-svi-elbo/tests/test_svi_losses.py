@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import aleator
 import pytest
 import torch
+
+import aleator
 from aleator.optim import SGD, Adam
 from aleator_svi_elbo import SVI, Trace_ELBO
 from weighing import GUESS, guide, model, values
@@ -116,9 +117,9 @@ def test_an_optimizer_in_place_of_the_loss(loss):
 
 
 def test_what_is_no_loss_or_optimizer():
-    with pytest.raises(TypeError, match="found the class Trace_ELBO; write Trace_ELBO()"):
+    with pytest.raises(TypeError, match=r"found the class Trace_ELBO; write Trace_ELBO\(\)"):
         SVI(model, guide, Adam(lr=0.1), Trace_ELBO)
-    with pytest.raises(TypeError, match="expects as loss an estimator.*but found int"):
+    with pytest.raises(TypeError, match=r"expects as loss an estimator.*but found int"):
         SVI(model, guide, Adam(lr=0.1), 3)
     with pytest.raises(LookupError, match="nobody/Nothing"):
         SVI(model, guide, Adam(lr=0.1), "nobody/Nothing")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import gc
 from collections import Counter
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import aleator
+import aleator.distributions as dist
 from aleator.distributions import constraints
 from aleator.handlers import Messenger
 from aleator.optim import Adam
 from aleator_svi_elbo import SVI, Trace_ELBO
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 DATA = torch.tensor([1.0, 2.0, 3.0])
 

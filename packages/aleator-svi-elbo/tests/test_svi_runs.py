@@ -7,10 +7,11 @@ import math
 import sys
 import threading
 
-import aleator
-import aleator.distributions as dist
 import pytest
 import torch
+
+import aleator
+import aleator.distributions as dist
 from aleator.optim import SGD, Adam, ExponentialLR
 from aleator.randomness import RandomSource
 from aleator_svi_elbo import SVI, EarlyStopping, Trace_ELBO
@@ -110,7 +111,9 @@ def test_run_passes_its_arguments_on_and_continues():
         guide(guess)
 
     with aleator.ParamStore():
-        svi = SVI(watching_model, watching_guide, Adam(lr=0.01), Trace_ELBO(), num_steps=3, num_samples=2, progress=False)
+        svi = SVI(
+            watching_model, watching_guide, Adam(lr=0.01), Trace_ELBO(), num_steps=3, num_samples=2, progress=False
+        )
         assert svi.run(GUESS, extra="x") is svi
         assert seen == ["x"] * 5
         assert (svi.steps_taken, len(svi.losses), len(svi.exec_traces)) == (3, 3, 2)
@@ -154,7 +157,10 @@ def test_early_stopping():
     """A loss that cannot fall stops after patience + 1 windows; one that falls goes on."""
     with aleator.ParamStore():
         still = svi_of(
-            optim=SGD(lr=1e-12), num_steps=100, num_samples=0, early_stopping=EarlyStopping(patience=2, window=5, min_delta=50.0)
+            optim=SGD(lr=1e-12),
+            num_steps=100,
+            num_samples=0,
+            early_stopping=EarlyStopping(patience=2, window=5, min_delta=50.0),
         )
         still.run(GUESS)
     assert still.steps_taken == 15
@@ -259,7 +265,9 @@ def test_a_module_is_trained_in_place():
         aleator.sample("z", dist.Normal(3.0, 1.0))
 
     with aleator.ParamStore() as store:
-        svi = SVI(net_model, net_guide, Adam(lr=0.05), Trace_ELBO(), rng=0, num_steps=150, num_samples=0, progress=False)
+        svi = SVI(
+            net_model, net_guide, Adam(lr=0.05), Trace_ELBO(), rng=0, num_steps=150, num_samples=0, progress=False
+        )
         svi.run(torch.ones(1))
         assert store.unconstrained("net$$$weight") is net.weight
         assert all(not torch.equal(before[name], parameter) for name, parameter in net.named_parameters())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 import aleator
 import aleator.distributions as dist
-import torch
 from aleator.distributions import constraints
 
 GUESS = torch.tensor(8.5)

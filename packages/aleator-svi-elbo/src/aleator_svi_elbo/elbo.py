@@ -44,7 +44,9 @@ def _official(
     from aleator.infer import get_estimator
 
     if trace_graph and enum_discrete:
-        raise ValueError("ELBO: trace_graph and enum_discrete exclude each other; TraceEnum_ELBO sums discrete sites out")
+        raise ValueError(
+            "ELBO: trace_graph and enum_discrete exclude each other; TraceEnum_ELBO sums discrete sites out"
+        )
     name = "TraceGraph_ELBO" if trace_graph else "TraceEnum_ELBO" if enum_discrete else "Trace_ELBO"
     return cast("Any", get_estimator(name))(num_particles, **options)
 
@@ -119,7 +121,7 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         bound = terms.log_weight.mean(0)
         return bound, bound if terms.surrogate is terms.log_weight else terms.surrogate.mean(0)
 
-    def estimate(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401
+    def estimate(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401  # any
         """Run the particles and return minus the bound."""
         with Run():
             if self.num_particles > 1 and self.vectorize_particles:
@@ -141,7 +143,8 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         for pair in trace_looped(self, model, guide, args, kwargs, freeing=True):
             terms = self.particle_terms(*pair)
             part = _estimate(terms, terms.log_weight, terms.surrogate, pair)
-            yield Estimate(part.loss / count, part.surrogate / count, MeanTerms([part.aux], count), part.updates)
+            aux = MeanTerms([part.aux], count, is_whole=False)
+            yield Estimate(part.loss / count, part.surrogate / count, aux, part.updates)
 
     def __call__(self, model: Program, guide: Program, *example_args: Any, **kwargs: Any) -> LossModule:  # noqa: ANN401
         """Return a torch module whose forward is the differentiable loss, and whose parameters are the programs'."""
@@ -176,14 +179,18 @@ def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
         surrogate = weight if only.surrogate is only.log_weight else only.surrogate.unsqueeze(0)
         return ParticleTerms(weight, surrogate, only.score.unsqueeze(0), only.sites)
     weights, surrogates, scores, sites = zip(*terms, strict=True)
-    stacked = torch.stack(torch.broadcast_tensors(*weights))
+    stacked = _stack_broadcast(weights)
     own = [term.surrogate is term.log_weight for term in terms]
     return ParticleTerms(
         stacked,
-        stacked if all(own) else torch.stack(torch.broadcast_tensors(*surrogates)),
-        torch.stack(torch.broadcast_tensors(*scores)),
+        stacked if all(own) else _stack_broadcast(surrogates),
+        _stack_broadcast(scores),
         MeanTerms(sites, len(terms)),
     )
+
+
+def _stack_broadcast(tensors: tuple[Tensor, ...]) -> Tensor:
+    return torch.stack(torch.broadcast_tensors(*tensors))  # type: ignore[no-untyped-call]  # torch's
 
 
 def _as_stack(terms: ParticleTerms, count: int) -> ParticleTerms:

@@ -36,8 +36,8 @@ class CallableLoss(AbstractEstimator):
         if not isinstance(value, Tensor):
             if torch.is_grad_enabled():
                 raise TypeError(
-                    f"the loss {self.function!r} returned {type(value).__name__}, which has no gradient; return a scalar "
-                    f"tensor, or give SVI a loss_and_grads= as well"
+                    f"the loss {self.function!r} returned {type(value).__name__}, which has no gradient; return a "
+                    f"scalar tensor, or give SVI a loss_and_grads= as well"
                 )
             value = torch.as_tensor(float(value))
         if value.dim() != 0:
@@ -56,7 +56,8 @@ def as_estimator(loss: Any) -> AbstractEstimator:  # noqa: ANN401  # any of the 
     if isinstance(loss, str):
         return get_estimator(loss)()
     if isinstance(loss, type) and issubclass(loss, AbstractEstimator):
-        raise TypeError(f"SVI expects an estimator as loss, but found the class {loss.__name__}; write {loss.__name__}()")
+        name = loss.__name__
+        raise TypeError(f"SVI expects an estimator as loss, but found the class {name}; write {name}()")
     if _is_optimizer(loss):
         name = loss.name if isinstance(loss, Optimizer) else getattr(loss, "__name__", type(loss).__name__)
         raise TypeError(
@@ -76,7 +77,8 @@ def checked_optimizer(optim: Any) -> Optimizer:  # noqa: ANN401  # any of the fo
     Raises:
         TypeError: for anything that is no optimizer.
     """
-    if isinstance(optim, (AbstractEstimator, str)) or (isinstance(optim, type) and issubclass(optim, AbstractEstimator)):
+    is_class = isinstance(optim, type) and issubclass(optim, AbstractEstimator)
+    if is_class or isinstance(optim, (AbstractEstimator, str)):
         name = optim if isinstance(optim, str) else getattr(optim, "__name__", type(optim).__name__)
         raise TypeError(
             f"SVI found a loss ({name}) where the optimizer belongs; the order is SVI(model, guide, optim, loss)"

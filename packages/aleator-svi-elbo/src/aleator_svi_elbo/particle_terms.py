@@ -82,13 +82,20 @@ class SiteTerms(Mapping[str, Tensor]):
 
 @final
 class MeanTerms(Mapping[str, Tensor]):
-    """The mean of several particles' terms by site; computed only when somebody looks."""
+    """The mean of several particles' terms by site; computed only when somebody looks.
 
-    __slots__ = ("_count", "_parts")
+    Args:
+        parts: the terms of the particles.
+        count: what to divide by.
+        is_whole: whether all particles are in ``parts``, not one that was looked at on its own.
+    """
 
-    def __init__(self, parts: Sequence[Mapping[str, Tensor]], count: int) -> None:
+    __slots__ = ("_count", "_parts", "is_whole")
+
+    def __init__(self, parts: Sequence[Mapping[str, Tensor]], count: int, is_whole: bool = True) -> None:
         self._parts = parts
         self._count = count
+        self.is_whole = is_whole
 
     def __getitem__(self, key: str) -> Tensor:
         found = [part[key] for part in self._parts if key in part]
@@ -101,11 +108,6 @@ class MeanTerms(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all particles are in it, not one part that was looked at on its own."""
-        return sum(part._count if isinstance(part, MeanTerms) else 1 for part in self._parts) >= self._count
 
     def sides(self) -> Iterator[tuple[str, str, Tensor]]:
         """Yield the sides of every particle in turn."""

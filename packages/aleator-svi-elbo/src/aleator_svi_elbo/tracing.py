@@ -150,8 +150,8 @@ def check_wishes(estimator: AbstractEstimator, model_trace: Trace, guide_trace: 
                     )
                 if rule == "pathwise" and trace is guide_trace and not site.fn.has_rsample:
                     raise UnsupportedModelError(
-                        f"guide site {name!r} asks for the gradient rule 'pathwise', but {type(site.fn).__name__} has no "
-                        f"reparameterized draw; use 'score', or leave the rule out"
+                        f"guide site {name!r} asks for the gradient rule 'pathwise', but {type(site.fn).__name__} has "
+                        f"no reparameterized draw; use 'score', or leave the rule out"
                     )
             if trace is guide_trace and not capabilities.non_reparam and not site.is_observed:
                 if not getattr(site.fn, "has_rsample", False):
@@ -179,8 +179,8 @@ class NestingGuard(Messenger):
         if dim is not None and dim < -self._nesting:
             raise _NestingError(
                 f"plate {site.name!r} needs more than the {self._nesting} tensor dims that "
-                f"{self._estimator}(max_plate_nesting={self._nesting}) leaves to plates; vectorized particles take the dim "
-                f"left of them: state a larger max_plate_nesting, or leave it out"
+                f"{self._estimator}(max_plate_nesting={self._nesting}) leaves to plates; vectorized particles take "
+                f"the dim left of them: state a larger max_plate_nesting, or leave it out"
             )
 
 

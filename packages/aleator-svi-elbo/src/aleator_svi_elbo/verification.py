@@ -50,8 +50,8 @@ def _raise_culprit(value: float, result: Gradients, checks: PendingChecks) -> No
         found = _first_bad(leaf)
         if found is not None:
             raise NonFiniteError(
-                f"parameter {name!r} holds {found}; nothing was updated in this step: set it to a finite value, or load "
-                f"an earlier state"
+                f"parameter {name!r} holds {found}; nothing was updated in this step: set it to a finite value, or "
+                f"load an earlier state"
             )
     bad_terms = list(_bad_terms(result.aux))
     if math.isnan(value):
@@ -62,8 +62,8 @@ def _raise_culprit(value: float, result: Gradients, checks: PendingChecks) -> No
         if found is not None:
             where = f" ({'; '.join(bad_terms)})" if bad_terms else ""
             raise NonFiniteError(
-                f"the gradient of parameter {name!r} holds {found} while the loss is {value}{where}; nothing was updated "
-                f"in this step: look for a log, square root or division at the edge of its domain"
+                f"the gradient of parameter {name!r} holds {found} while the loss is {value}{where}; nothing was "
+                f"updated in this step: look for a log, square root or division at the edge of its domain"
             )
 
 
