@@ -41,6 +41,7 @@ def test_without_sites_it_is_the_result():
 
 
 def test_a_list_of_sites_is_stacked_in_a_new_leading_event_dim():
+    """SEMANTICS 53."""
     a, b = torch.arange(8.0).reshape(4, 2), -torch.arange(8.0).reshape(4, 2)
     marginal = EmpiricalMarginal(draws_of(a=a, b=b), ["b", "a"])
     assert (marginal.batch_shape, marginal.event_shape) == ((), (2, 2))
@@ -53,6 +54,7 @@ def test_a_list_of_sites_is_stacked_in_a_new_leading_event_dim():
 
 
 def test_chains_are_the_batch_and_keep_their_own_weights():
+    """SEMANTICS 53."""
     draws = Draws(
         {"z": torch.tensor([1.0, 10.0, 2.0, 20.0, 3.0, 30.0]), "_RETURN": torch.zeros(6, 2)},
         torch.tensor([1.0, 1.0, 1.0, 1.0, 2.0, 6.0]).log(),

@@ -24,7 +24,10 @@ GRID = [
 
 @pytest.mark.parametrize(("name", "how"), GRID)
 def test_loss_and_gradient_equal_enumeration(name, how):
-    """Holds score terms, scales, masks, plates and particles; each broken twin next door fails here."""
+    """SEMANTICS 1 to 3, 6.
+
+    Holds score terms, scales, masks, plates and particles; each broken twin next door fails here.
+    """
     case = CASES[name]
     theta = case.parameters()
     true_loss = truth(case, theta)

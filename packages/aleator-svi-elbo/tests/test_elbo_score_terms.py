@@ -47,7 +47,10 @@ def gradient(model, guide, logits, data, **values):
 
 
 def test_cross_terms_of_independent_data_are_exactly_zero():
-    """The gradient of the second datum's parameter does not move with the first datum, for the same draw."""
+    """SEMANTICS 1.
+
+    The gradient of the second datum's parameter does not move with the first datum, for the same draw.
+    """
     logits = D([0.3, -0.4]).requires_grad_()
     z = D([1.0, 0.0])
     before = gradient(independent_model, independent_guide, logits, DATA, z=z)
@@ -68,7 +71,10 @@ def test_mixed_slices_are_caught(monkeypatch):
 
 @pytest.mark.parametrize("form", ["vectorized", "sequential"])
 def test_the_score_is_weighted_by_its_own_slice(form):
-    """Each parameter's gradient is minus its score times (log p - log q) of its datum, in both forms of a plate."""
+    """SEMANTICS 1.
+
+    Each parameter's gradient is minus its score times (log p - log q) of its datum, in both forms of a plate.
+    """
     logits = D([0.3, -0.4]).requires_grad_()
     z = D([1.0, 0.0])
 
@@ -115,7 +121,7 @@ def test_independent_loops_nested_in_a_plate_do_not_mix():
 
 @pytest.mark.parametrize("inner", [1, 3])
 def test_a_plate_of_size_one_and_an_unexpanded_log_prob(inner):
-    """Expanded by hand or by the plate, of size 1 or not: the same surrogate and gradient."""
+    """SEMANTICS 2: Expanded by hand or by the plate, of size 1 or not: the same surrogate and gradient."""
     data = DATA[:1].expand(inner) if inner == 1 else D([0.5, -1.0, 0.2])
 
     def model(logit, expanded):
@@ -142,7 +148,7 @@ def test_a_plate_of_size_one_and_an_unexpanded_log_prob(inner):
 
 
 def test_a_masked_latent_without_dependents_has_no_score_term():
-    """The element that is masked everywhere adds exactly nothing, whatever it was drawn as."""
+    """SEMANTICS 3: The element that is masked everywhere adds exactly nothing, whatever it was drawn as."""
     kept = torch.tensor([True, False])
 
     def model(logits, data):
@@ -174,7 +180,7 @@ def test_masked_data_may_be_nan():
 
 
 def test_has_rsample_switches_one_instance():
-    """``has_rsample_(False)`` makes a normal site a score site, and only that one."""
+    """SEMANTICS 4: ``has_rsample_(False)`` makes a normal site a score site, and only that one."""
 
     def model(loc):
         for name in ("a", "b"):

@@ -49,7 +49,7 @@ FORMS = [
 
 @pytest.mark.parametrize("options", FORMS)
 def test_three_ways_to_the_loss_agree(options):
-    """Same seed: one value from all three, and one gradient from the two that have one."""
+    """SEMANTICS 5: Same seed: one value from all three, and one gradient from the two that have one."""
     estimator = Trace_ELBO(**options)
     with aleator.ParamStore() as store:
         with aleator.rng(1):
@@ -147,7 +147,7 @@ class Rows(Messenger):
 
 
 def test_vectorized_equals_looped():
-    """The same draws give the same loss and gradient in both forms; num_particles divides once in each."""
+    """SEMANTICS 6: The same draws give the same loss and gradient in both forms; num_particles divides once in each."""
     shift, side = D([0.1, -0.4, 0.9]), D([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
     found = []
     with aleator.ParamStore() as store:
@@ -163,7 +163,10 @@ def test_vectorized_equals_looped():
 
 
 def test_the_particle_plate_has_its_name_and_dim():
-    """``num_particles_vectorized`` at dim -(max_plate_nesting + 1), stated or guessed; none for one particle."""
+    """SEMANTICS 6.
+
+    ``num_particles_vectorized`` at dim -(max_plate_nesting + 1), stated or guessed; none for one particle.
+    """
     shapes = {}
 
     class Watch(Messenger):
@@ -184,7 +187,7 @@ def test_the_particle_plate_has_its_name_and_dim():
 
 @pytest.mark.parametrize("source", [None, 7], ids=["process", "own"])
 def test_the_guess_leaves_the_stream_alone(source):
-    """Guessing the nesting draws nothing that anybody sees: same draws as with the nesting stated."""
+    """SEMANTICS 7: Guessing the nesting draws nothing that anybody sees: same draws as with the nesting stated."""
     losses = []
     for nesting in (math.inf, 1):
 
@@ -345,7 +348,7 @@ def traces_alive_at_once(form, particles):
     ],
 )
 def test_memory_does_not_grow_with_the_number_of_particles(form):
-    """At most the particle at work and the one before it are alive; differentiable_loss needs them all."""
+    """SEMANTICS 5: At most the particle at work and the one before it are alive; differentiable_loss needs them all."""
     assert traces_alive_at_once(form, 5) <= 2
     assert traces_alive_at_once(lambda e: kept.append(e.differentiable_loss(model, guide, DATA)), 5) > 2
 

@@ -74,7 +74,7 @@ class DispatchedReads(TorchDispatchMode):
 
 @pytest.mark.parametrize("options", FORMS)
 def test_one_host_read_per_step(options):
-    """The loss, the gradients' state and the checks come back in one reading."""
+    """SEMANTICS 79: The loss, the gradients' state and the checks come back in one reading."""
     with aleator.ParamStore():
         svi = SVI(model, guide, Adam(lr=0.01), Trace_ELBO(**options), rng=0, progress=False)
         for _ in range(3):
@@ -114,7 +114,7 @@ def live_tensors():
 
 @pytest.mark.parametrize("options", [{}, {"num_particles": 2}])
 def test_two_hundred_steps_leave_nothing_behind(options):
-    """Constant live tensors; a trace or a graph kept per step would be hundreds."""
+    """SEMANTICS 79: Constant live tensors; a trace or a graph kept per step would be hundreds."""
     with aleator.ParamStore():
         svi = SVI(model, guide, Adam(lr=0.01), Trace_ELBO(**options), rng=0, progress=False)
         for _ in range(10):
@@ -126,7 +126,7 @@ def test_two_hundred_steps_leave_nothing_behind(options):
 
 
 def test_one_torch_optimizer_for_a_whole_run(monkeypatch):
-    """The peers make one per parameter; ours is one, and it is made once."""
+    """SEMANTICS 79: The peers make one per parameter; ours is one, and it is made once."""
     made = []
 
     class Counted(torch.optim.SGD):

@@ -76,6 +76,7 @@ def test_unit_says_whether_somebody_stated_its_gradient(stated, has_rsample):
 
 
 def test_empirical_moments_and_density():
+    """SEMANTICS 54."""
     weights = torch.tensor([0.2, 0.3, 0.5])
     d = dist.Empirical(torch.tensor([1.0, 3.0, 3.0]), weights.log() + 7.0)
     assert (d.batch_shape, d.event_shape, d.sample_size) == ((), (), 3)
@@ -108,6 +109,7 @@ def test_empirical_batch_and_event_shapes():
 
 
 def test_empirical_scores_one_value_only():
+    """SEMANTICS 54."""
     d = dist.Empirical(torch.tensor([1.0, 2.0]), torch.zeros(2))
     with pytest.raises(ValueError, match=r"one value per batch element: expected shape \(\), but found \(3,\)"):
         d.log_prob(torch.zeros(3))

@@ -78,6 +78,7 @@ def test_a_real_parameter_is_read_as_its_leaf(store, constraint):
 
 
 def test_a_simplex_is_the_softmax_of_k_unconstrained_values(store):
+    """SEMANTICS 61."""
     value = torch.tensor([0.2, 0.3, 0.5])
     store.read("p", value, constraints.simplex)
     leaf = store.unconstrained("p")
