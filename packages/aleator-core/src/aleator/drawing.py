@@ -13,7 +13,7 @@ from aleator.distributions import Distribution
 __all__ = ["draw"]
 
 
-def draw(fn: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401
+def draw(fn: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401  # whatever fn draws
     """Draw from a distribution with the context's source of randomness, keeping the gradient where there is one.
 
     Plain torch distributions know only torch's process generator; they draw while its state is swapped for the

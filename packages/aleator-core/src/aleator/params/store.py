@@ -17,11 +17,11 @@ from torch.distributions.constraints import Constraint
 from aleator.errors import ParameterError
 from aleator.params.binding import Binding
 from aleator.params.buffers import Buffers
-from aleator.params.constraint_codec import describe_constraint
 from aleator.params.creation import created
 from aleator.params.entries import StoredParameter, transform_for
 from aleator.params.files import MapLocation, read_checkpoint, write_checkpoint
 from aleator.params.initial import as_value, check_leaf, unconstrain
+from aleator.params.overview import overview
 from aleator.params.reading import Init, Readable
 from aleator.params.state import Content, StoreState, adopted, decode_state, encode_state, merge, state_of
 
@@ -31,7 +31,6 @@ __all__ = ["STORES", "ParamStore"]
 STORES: ContextVar[tuple[ParamStore, ...]] = ContextVar("aleator_stores", default=())
 
 _KIND = "aleator.params"
-_ROWS_SHOWN = 30
 
 
 @final
@@ -259,14 +258,7 @@ class ParamStore(Readable):
         STORES.set(STORES.get()[:-1])
 
     def __repr__(self) -> str:
-        parameters, buffers = self._parameters, self._buffers
-        head = f"ParamStore of {_count(parameters, 'parameter')} and {_count(buffers, 'buffer')}"
-        rows = [
-            f"  {name!r}: {describe_constraint(stored.constraint)}, {_describe(stored.leaf, stored.shape)}"
-            for name, stored in parameters.items()
-        ] + [f"  buffer {name!r}: {_describe(value, value.shape)}" for name, value in buffers.items()]
-        more = [f"  and {len(rows) - _ROWS_SHOWN} more"] if len(rows) > _ROWS_SHOWN else []
-        return "\n".join([head, *rows[:_ROWS_SHOWN], *more])
+        return overview(self._parameters, self._buffers)
 
     def _content(self) -> Content:
         return Content(self._parameters, self._buffers)
@@ -294,11 +286,3 @@ class ParamStore(Readable):
                 return self._parameters.setdefault(name, stored)
             finally:
                 self._being_created.discard(name)
-
-
-def _count(table: Mapping[str, object], what: str) -> str:
-    return f"{len(table)} {what}{'' if len(table) == 1 else 's'}"
-
-
-def _describe(value: Tensor, shape: torch.Size) -> str:
-    return f"shape {tuple(shape)}, {value.dtype} on {value.device}"
