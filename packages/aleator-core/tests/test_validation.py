@@ -297,3 +297,19 @@ def test_the_flag_of_one_distribution_wins():
         dist.Normal(0.0, torch.tensor(-1.0), validate_args=True)
     assert validation.is_enabled()
     assert not validation.is_enabled(False)
+
+
+def test_notes_that_were_folded_still_count_and_are_known_by_name():
+    """A part of a run that is over is freed; its one flag and its names stay."""
+    checks = PendingChecks()
+    with HostReads() as reads, Run(checks=checks):
+        handlers.trace(chain).get_trace(bad=3)
+        checks.fold()
+        assert checks.notes == []
+        assert checks.owners == []
+        assert len(checks) == 1
+        handlers.trace(lambda: aleator.sample("fine", dist.Gamma(1.0, torch.tensor(1.0))))()
+    assert reads.count == 0
+    assert bool(checks.violated())
+    with pytest.raises(ParameterError, match="z_3"):
+        checks.raise_culprit()

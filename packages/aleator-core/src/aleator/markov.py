@@ -139,7 +139,7 @@ class Markov:
 
     def _innermost(self) -> MarkovStep | None:
         for handler in reversed(STACK.get()):
-            if isinstance(handler, MarkovStep) and handler.frame.chain == self.chain:
+            if type(handler) is MarkovStep and handler.frame.chain == self.chain:
                 return handler
         return None
 

@@ -50,11 +50,9 @@ class Messenger(ABC):  # noqa: B024  # which methods a handler has says what it 
         cls.process_table = _table(cls, "process_")
         cls.postprocess_table = _table(cls, "postprocess_")
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Messenger:  # noqa: ANN401  # subclasses' own arguments
-        """Refuse to make the base itself."""
-        if cls is Messenger:
+    def __init__(self) -> None:
+        if type(self) is Messenger:
             raise TypeError("Messenger is abstract: subclass it and override process_<type> or postprocess_<type>")
-        return super().__new__(cls)
 
     opens_run: ClassVar[bool] = True
     origin: Messenger | None = None
@@ -96,9 +94,10 @@ class Messenger(ABC):  # noqa: B024  # which methods a handler has says what it 
             entry = stack[index]
             if entry is self or entry.origin is self:
                 STACK.set(stack[:index])
-                run = RUN.get()
-                if index == 0 and run is not None and run.owner is entry:
-                    run.__exit__(kind, error, traceback)
+                if index == 0:
+                    run = RUN.get()
+                    if run is not None and run.owner is entry:
+                        run.__exit__(kind, error, traceback)
                 if kind is None:
                     entry.end()
                 break

@@ -141,8 +141,9 @@ class plate(Messenger):
             raise ValueError(
                 f"plate {self.name!r} is used as {self._used_as} and as {form}; make two plates with names of their own"
             )
-        if any(other.name == self.name for other in active_plates()):
-            raise ValueError(f"plate {self.name!r} is entered inside a plate of that name; leave it first")
+        for other in active_plates():
+            if other.name == self.name:
+                raise ValueError(f"plate {self.name!r} is entered inside a plate of that name; leave it first")
         self._used_as = form
 
     def _allocate(self) -> PlateFrame:
@@ -179,14 +180,13 @@ class PlateTurn(LoopTurn):
     process_param = process_sample
 
 
-def active_plates() -> Iterator[plate | PlateTurn]:
+def active_plates() -> list[plate | PlateTurn]:
     """The plates that the caller stands in, the outermost first."""
     stack = STACK.get()
-    if stack and stack[0].is_abandoned():
-        return
-    for handler in stack:
-        if isinstance(handler, (plate, PlateTurn)):
-            yield handler
+    if not stack or stack[0].is_abandoned():
+        return []
+    # Both classes are final: their identity is the cheaper question, and this one is asked at every entry.
+    return [handler for handler in stack if type(handler) is plate or type(handler) is PlateTurn]
 
 
 def vectorized_frames() -> list[PlateFrame]:
@@ -267,6 +267,6 @@ def subsample(data: Tensor, event_dim: int) -> Tensor:
     """
     value: Any = data
     for handler in active_plates():
-        if isinstance(handler, plate):
+        if type(handler) is plate:
             value = handler.select(value, event_dim, "subsample(data)")
     return value  # type: ignore[no-any-return]  # a tensor in, a tensor out

@@ -32,6 +32,7 @@ class SubsampleIndices:
         return randomness.permutation(self.size, self.subsample_size, device=self.device)
 
 
+_function_modes = torch._C._len_torch_function_stack
 _ALL_INDICES: dict[tuple[int, str], Tensor] = {}
 
 
@@ -41,7 +42,9 @@ def all_indices(size: int, device: torch.device | str | None) -> Tensor:
     Its identity also tells a plate, without reading, that it has all elements in order. A tensor that somebody wrote
     into is not handed out again.
     """
-    key = (size, str(device if device is not None else torch.get_default_device()))
+    if device is None and _function_modes():  # a default device other than the CPU is such a mode
+        device = torch.get_default_device()
+    key = (size, "cpu" if device is None else str(device))
     indices = _ALL_INDICES.get(key)
     if indices is None or indices._version != 0:
         indices = torch.arange(size, device=device)

@@ -8,6 +8,7 @@ the culprit. Outside a run a check reads at once.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, final
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
-from torch.utils.weak import WeakIdKeyDictionary
 
 from aleator import settings
 from aleator.capture import values_are_readable
@@ -113,8 +113,7 @@ class PendingChecks:
                 else:
                     verdicts.append(note.holds().all())
             for (constraint, _), values in groups.items():
-                joined = values[0] if len(values) == 1 else torch.cat([value.reshape(-1) for value in values])
-                verdicts.append(constraint.check(joined).all())  # type: ignore[no-untyped-call]  # torch's
+                verdicts.append(constraint.check(_joined(values)).all())  # type: ignore[no-untyped-call]  # torch's
             if not verdicts:
                 return None
             if len(verdicts) == 1:
@@ -136,7 +135,7 @@ class PendingChecks:
         for note in self.notes:
             value = note.value
             if isinstance(note.owner, str) and note.mask is None and not (value.requires_grad or value.is_inference()):
-                _KNOWN_GOOD[value] = (_version(value), note.constraint)
+                _KNOWN_GOOD.add(value, note.constraint)
 
     def raise_culprit(self) -> None:
         """Walk the notes and raise for the first that does not hold; return where all of them hold."""
@@ -159,9 +158,45 @@ class PendingChecks:
         return None
 
 
-# A cache, nothing more: data are the same tensors in every step of a full-batch run, and what held for a tensor holds
-# while it is unchanged. Keyed by identity, with torch's version counter inside.
-_KNOWN_GOOD: Any = WeakIdKeyDictionary()
+def _joined(values: list[Tensor]) -> Tensor:
+    """All numbers in one tensor; values of one shape, the common case, are stacked, which costs a quarter."""
+    first = values[0]
+    if len(values) == 1:
+        return first
+    if all(value.shape == first.shape for value in values):
+        return torch.stack(values)
+    return torch.cat([value.reshape(-1) for value in values])
+
+
+@final
+class _KnownGood:
+    """A cache, nothing more: tensors that were found inside a support, and are unchanged since.
+
+    Data are the same tensors in every step of a full-batch run. A tensor is known by its identity, its changes by
+    torch's version counter; inference tensors, which keep none, are never known.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[weakref.ref[Tensor], int, Constraint]] = {}
+
+    def holds(self, value: Tensor, support: Constraint) -> bool:
+        entry = self._entries.get(id(value))
+        return entry is not None and entry[0]() is value and entry[2] == support and entry[1] == value._version
+
+    def add(self, value: Tensor, support: Constraint) -> None:
+        key = id(value)
+
+        def forget(dead: weakref.ref[Tensor]) -> None:
+            entry = self._entries.get(key)
+            if entry is not None and entry[0] is dead:
+                self._entries.pop(key, None)
+
+        self._entries[key] = weakref.ref(value, forget), value._version, support
+
+
+_KNOWN_GOOD = _KnownGood()
 
 PENDING: ContextVar[PendingChecks | None] = ContextVar("aleator_pending_checks", default=None)
 
@@ -204,15 +239,10 @@ def check_support(name: str, support: Constraint, value: Tensor, mask: Tensor | 
     """
     pending = PENDING.get()
     if pending is not None:
-        if pending.keep and _KNOWN_GOOD.get(value) != (_version(value), support):
+        if pending.keep and not _KNOWN_GOOD.holds(value, support):
             pending.notes.append(_Note(name, "value", support, value, mask))
     elif values_are_readable():
         _check_now(_Note(name, "value", support, value, mask))
-
-
-def _version(value: Tensor) -> int:
-    """The count of in-place changes; inference tensors keep none, so nothing is remembered about them."""
-    return -1 if value.is_inference() else value._version
 
 
 def _described(note: _Note, site: str | None) -> str:

@@ -41,7 +41,7 @@ def test_inner_handlers_see_both(language):
 
 
 def test_counterfactual(language):
-    """SEMANTICS 70: condition on `x`, do on `x`: the data inform the draw, the program goes on with the intervention."""
+    """SEMANTICS 70: condition on `x`, do on `x`: data inform the draw, the program goes on with the intervention."""
     intervened = language.handlers.do(chain(language), data={"x": torch.tensor(50.0)})
     both = language.handlers.condition(intervened, data={"x": torch.tensor(1.0), "y": torch.tensor(2.0)})
     trace = language.handlers.trace(both).get_trace()

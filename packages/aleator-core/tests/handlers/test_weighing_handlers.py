@@ -162,7 +162,7 @@ def test_joining_without_touching_a_tensor():
 
 def test_a_mask_says_what_it_found():
     """Core only."""
-    with pytest.raises(ValueError, match="but found a tensor of torch.float32"):
+    with pytest.raises(ValueError, match=r"but found a tensor of torch\.float32"):
         handlers.mask(mask=torch.ones(2))
     with pytest.raises(ValueError, match="but found str"):
         handlers.mask(mask="yes")
