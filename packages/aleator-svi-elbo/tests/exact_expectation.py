@@ -47,6 +47,7 @@ class Case:
         integrand: scaled and masked log p - log q, whose expectation is the objective.
         run_shapes: the shapes in one run, where a subsample makes them smaller.
         subsets: the subsamples to average over, and the plate's name.
+        by_turn: latents whose elements are sites of their own in a run: ``z_0``, ``z_1``.
     """
 
     model: Callable[..., Any]
@@ -56,12 +57,18 @@ class Case:
     integrand: Callable[[Values, Tensor], Tensor]
     run_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     subsets: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    by_turn: tuple[str, ...] = ()
 
     def parameters(self) -> Tensor:
         return D(list(self.theta)).requires_grad_()
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self.run_shapes.get(name, self.latents[name][1])
+
+    def by_site(self, raw: Values) -> Values:
+        """The raw draws under the names of the sites of a run."""
+        sites = {name: value for name, value in raw.items() if name not in self.by_turn}
+        return sites | {f"{name}_{turn}": raw[name][turn] for name in self.by_turn for turn in range(len(raw[name]))}
 
     def draws(self, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[Values, float]]:
         """Every combination of raw draws (bits, nodes), and the nodes' weight."""
@@ -154,7 +161,7 @@ def expected(case: Case, estimator: Any) -> tuple[Tensor, Tensor]:
     subsets: Sequence[Any] = case.subsets or (None,)
     for subset in subsets:
         for combination in itertools.product(case.draws(shapes), repeat=particles):
-            with Forced([raw for raw, _ in combination], stacked, subset) as forced:
+            with Forced([case.by_site(raw) for raw, _ in combination], stacked, subset) as forced:
                 estimate = estimator.estimate(case.model, case.guide, theta)
             weight = forced.probability * math.prod(weight for _, weight in combination) / len(subsets)
             value += weight * estimate.loss

@@ -529,6 +529,32 @@ GUIDE_FACTOR = Case(
     lambda v, t: SCORE.integrand(v, t) - 0.5 * v["z"] * t[1],
 )
 
+
+def sampled_turns_model(theta):
+    b = bernoulli("b")
+    for turn, row in enumerate(aleator.plate("data", 3, subsample_size=2)):
+        z = bernoulli(f"z_{turn}")
+        observe(f"x_{turn}", 2.0 * z - b, X[row])
+
+
+def sampled_turns_guide(theta):
+    b = bernoulli("b", theta[0])
+    for turn, row in enumerate(aleator.plate("data", 3, subsample_size=2)):
+        bernoulli(f"z_{turn}", theta[1 + row] + b)
+
+
+# A subsampled loop: two of three turns, each with the weight 3/2.
+SUBSAMPLED_TURNS = Case(
+    sampled_turns_model,
+    sampled_turns_guide,
+    SUBSAMPLE_SCORE.theta,
+    {"b": SUBSAMPLE_SCORE.latents["b"], "z": SUBSAMPLE_SCORE.latents["z"]},
+    SUBSAMPLE_SCORE.integrand,
+    {"z": (2,)},
+    SUBSETS,
+    by_turn=("z",),
+)
+
 CASES = {
     "score": SCORE,
     "pathwise": PATHWISE,
@@ -549,4 +575,5 @@ CASES = {
     "auxiliary": AUXILIARY,
     "forced-score": FORCED_SCORE,
     "guide-factor": GUIDE_FACTOR,
+    "subsampled-turns": SUBSAMPLED_TURNS,
 }

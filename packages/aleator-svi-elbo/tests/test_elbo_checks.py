@@ -184,6 +184,25 @@ def test_unknown_and_impossible_gradient_rules():
     assert Trace_ELBO().loss(model, guide, "score") == 0.0
 
 
+def test_minibatches_that_differ():
+    """The model states its rows and the guide draws others: parameters of one datum would be fitted to another."""
+    data = torch.arange(4.0)
+
+    def batch_model(rows, guides_rows):
+        with aleator.plate("data", 4, subsample=rows) as indices:
+            z = aleator.sample("z", dist.Normal(0.0, 1.0))
+            aleator.sample("x", dist.Normal(z, 1.0), obs=data[indices])
+
+    def batch_guide(rows, guides_rows):
+        with aleator.plate("data", 4, subsample_size=2, subsample=guides_rows):
+            aleator.sample("z", dist.Normal(0.0, 1.0))
+
+    with pytest.raises(ModelGuideMismatchError, match=r"plate 'data' has another minibatch.*\[0, 1\] and \[2, 1\]"):
+        Trace_ELBO().loss(batch_model, batch_guide, [0, 1], [2, 1])
+    for same in ([0, 1], torch.tensor([3, 0])):
+        assert isinstance(Trace_ELBO().loss(batch_model, batch_guide, same, same), float)
+
+
 def test_handlers_and_dims_are_clean_after_an_error():
     """The same estimator works on the next pair after each refusal."""
     for options in FORMS:

@@ -69,8 +69,10 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
         ({"num_particles": 0}, "num_particles must be a positive int, but is 0"),
         ({"num_particles": True}, "num_particles must be a positive int, but is True"),
         ({"num_particles": 1.5}, "num_particles must be a positive int, but is 1.5"),
-        ({"max_plate_nesting": -1}, "max_plate_nesting must not be negative, but is -1"),
-        ({"max_plate_nesting": math.nan}, "max_plate_nesting must not be negative, but is nan"),
+        ({"max_plate_nesting": -1}, "max_plate_nesting must be an int of at least 0, or math.inf, but is -1"),
+        ({"max_plate_nesting": 1.5}, "max_plate_nesting must be an int of at least 0, or math.inf, but is 1.5"),
+        ({"max_plate_nesting": "1"}, "max_plate_nesting must be an int of at least 0, or math.inf, but is '1'"),
+        ({"max_plate_nesting": math.nan}, "max_plate_nesting must be an int of at least 0, or math.inf, but is nan"),
     ],
 )
 def test_arguments_are_checked(keywords, message):

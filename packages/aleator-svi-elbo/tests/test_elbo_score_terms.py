@@ -216,3 +216,30 @@ def test_gradient_score_detaches_the_draw():
         estimate = Trace_ELBO().estimate(model, guide, loc)
     cost = log_normal(D(2.0), 0.0, 1.0) - log_normal(D(2.0), 0.3, 1.0)
     torch.testing.assert_close(torch.autograd.grad(estimate.surrogate, loc)[0], -(2.0 - 0.3) * cost)
+
+
+def test_a_factor_as_the_density_of_a_draw_made_by_hand():
+    """``has_rsample=False``: the factor is log q of a value that the guide drew itself; its score carries the costs."""
+    theta = D(0.4).requires_grad_()
+    gradient_sum, value_sum = D(0.0), D(0.0)
+    for drawn in (0.0, 1.0):
+
+        def guide(theta, drawn=drawn):
+            aleator.factor("log_q", log_bernoulli(D(drawn), theta), has_rsample=False)
+            aleator.sample("z", dist.Delta(D(drawn)))
+
+        def model(theta):
+            z = aleator.sample("z", dist.Bernoulli(D(0.3)))
+            aleator.sample("x", dist.Normal(z, ONE), obs=DATA[0])
+
+        estimate = Trace_ELBO().estimate(model, guide, theta)
+        weight = log_bernoulli(D(drawn), theta.detach()).exp()
+        value_sum = value_sum + weight * estimate.loss
+        gradient_sum = gradient_sum + weight * torch.autograd.grad(estimate.surrogate, theta)[0]
+    truth = -sum(
+        log_bernoulli(D(z), theta).exp()
+        * (log_bernoulli(D(z), torch.logit(D(0.3))) + log_normal(DATA[0], z, 1.0) - log_bernoulli(D(z), theta))
+        for z in (0.0, 1.0)
+    )
+    torch.testing.assert_close(value_sum, truth.detach())
+    torch.testing.assert_close(gradient_sum, torch.autograd.grad(truth, theta)[0])

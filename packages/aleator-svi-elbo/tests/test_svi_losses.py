@@ -125,8 +125,18 @@ def test_what_is_no_loss_or_optimizer():
         SVI(model, guide, Adam(lr=0.1), "nobody/Nothing")
     with pytest.raises(TypeError, match="loss_and_grads, but found int"):
         SVI(model, guide, Adam(lr=0.1), by_hand, 3)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="expected an optimizer"):
         SVI(model, guide, 3, Trace_ELBO())
+    with pytest.raises(TypeError, match="a callable as model, but found int"):
+        SVI(3, guide, Adam(lr=0.1), Trace_ELBO())
+    with pytest.raises(TypeError, match="a callable as guide, but found NoneType"):
+        SVI(model, None, Adam(lr=0.1), Trace_ELBO())
+    with pytest.raises(TypeError, match="a callable as callback, but found int"):
+        SVI(model, guide, Adam(lr=0.1), Trace_ELBO(), callback=3)
+    with pytest.raises(TypeError, match="an EarlyStopping, but found int"):
+        SVI(model, guide, Adam(lr=0.1), Trace_ELBO(), early_stopping=3)
+    with pytest.raises(TypeError, match="expected a schedule"):
+        SVI(model, guide, Adam(lr=0.1), Trace_ELBO(), scheduler=3)
 
 
 def test_unknown_keywords_and_bad_counts_raise():

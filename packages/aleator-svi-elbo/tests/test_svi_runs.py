@@ -309,6 +309,23 @@ def test_lbfgs_is_refused_by_name_and_nothing_changes():
         assert svi.steps_taken == 0
 
 
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_a_step_under_no_grad_is_still_a_step(context):
+    """Otherwise it would count, return a loss and move nothing."""
+    with aleator.ParamStore() as store:
+        svi = svi_of()
+        svi.step(GUESS)
+        svi.step(GUESS)
+        expected = values(store)
+    with aleator.ParamStore() as store:
+        svi = svi_of()
+        with context():
+            svi.step(GUESS)
+            svi.step(GUESS)
+        found = values(store)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_the_loss_is_finite_and_falls():
     with aleator.ParamStore():
         svi = svi_of(num_steps=300, num_samples=0)

@@ -102,8 +102,9 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
             object.__setattr__(self, "max_iarange_nesting", None)
         if isinstance(self.num_particles, bool) or not isinstance(self.num_particles, int) or self.num_particles < 1:
             raise ValueError(f"{name}: num_particles must be a positive int, but is {self.num_particles!r}")
-        if not self.max_plate_nesting >= 0:
-            raise ValueError(f"{name}: max_plate_nesting must not be negative, but is {self.max_plate_nesting!r}")
+        nesting = self.max_plate_nesting
+        if nesting != math.inf and (isinstance(nesting, bool) or not isinstance(nesting, int) or nesting < 0):
+            raise ValueError(f"{name}: max_plate_nesting must be an int of at least 0, or math.inf, but is {nesting!r}")
 
     def particle_terms(self, model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
         """Return what one particle contributes: a pure function of the traces; override it to change the terms."""
@@ -134,7 +135,7 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
                 return _estimate(terms[0], terms[0].log_weight, terms[0].surrogate, pair)
             return self._fold(_stack(terms), pair)
 
-    def estimates(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Iterator[Estimate]:  # noqa: ANN401
+    def estimates(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Iterator[Estimate]:  # noqa: ANN401  # the programs' own arguments
         """Yield one estimate per looped particle where the bound is their mean, so that each is freed in turn."""
         count = self.num_particles
         if count == 1 or self.vectorize_particles or type(self).reduce is not ELBO.reduce:
@@ -146,7 +147,7 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
             aux = MeanTerms([part.aux], count, is_whole=False)
             yield Estimate(part.loss / count, part.surrogate / count, aux, part.updates)
 
-    def __call__(self, model: Program, guide: Program, *example_args: Any, **kwargs: Any) -> LossModule:  # noqa: ANN401
+    def __call__(self, model: Program, guide: Program, *example_args: Any, **kwargs: Any) -> LossModule:  # noqa: ANN401  # the programs' own arguments
         """Return a torch module whose forward is the differentiable loss, and whose parameters are the programs'."""
         from aleator_svi_elbo.loss_module import LossModule
 

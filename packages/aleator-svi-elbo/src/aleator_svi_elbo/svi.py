@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, final
 
 import torch
@@ -95,6 +95,11 @@ class SVI(TracePosterior):
         scheduler: Schedule | None = None,
     ) -> None:
         super().__init__()
+        for what, thing in (("model", model), ("guide", guide), ("callback", callback)):
+            if not callable(thing) and not (what == "callback" and thing is None):
+                raise TypeError(f"SVI expects a callable as {what}, but found {type(thing).__name__}")
+        if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
+            raise TypeError(f"SVI expects an EarlyStopping, but found {type(early_stopping).__name__}")
         self.model = model
         self.guide = guide
         optimizer = checked_optimizer(optim)
@@ -124,7 +129,7 @@ class SVI(TracePosterior):
         """
         with self._randomness():
             checks = PendingChecks(keep=settings.get().validate)
-            with Run(checks=checks):
+            with Run(checks=checks), nullcontext() if torch.is_grad_enabled() else _gradients_on():
                 result = self._differentiate(args, kwargs)
             loss = verified_loss(result, checks)
             self._apply(result)
@@ -253,6 +258,13 @@ class SVI(TracePosterior):
         else:
             kept = {name: slots for name, slots in self._state.slots.items() if name not in stale}
             self._state = self._state._replace(slots=kept)
+
+
+@contextmanager
+def _gradients_on() -> Iterator[None]:
+    """Under the caller's no_grad a step would otherwise do nothing, and say nothing."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def _count(name: str, value: int, least: int) -> int:

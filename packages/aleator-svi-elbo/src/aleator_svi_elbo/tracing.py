@@ -6,7 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
-from aleator.errors import UnsupportedModelError
+import torch
+from torch import Tensor
+
+from aleator.capture import values_are_readable
+from aleator.errors import ModelGuideMismatchError, UnsupportedModelError
 from aleator.handlers import Messenger, plate
 from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
@@ -52,7 +56,33 @@ def trace_pair(
     if validation_enabled():
         check_shapes(guide_trace, "guide")
         check_shapes(model_trace, "model")
+        check_minibatches(model_trace, guide_trace)
     return Pair(model_trace, guide_trace)
+
+
+def check_minibatches(model_trace: Trace, guide_trace: Trace) -> None:
+    """Check that plates of one name have the same minibatch in both programs.
+
+    The model takes over what the guide drew, unless its plate states the indices itself. Nothing is compared but
+    minibatches that both programs have made on their own.
+
+    Raises:
+        ModelGuideMismatchError: naming the plate.
+    """
+    for name, site in guide_trace.nodes.items():
+        other = model_trace.nodes.get(name) if site.type == "subsample" else None
+        if other is None or other.type != "subsample" or other.value is site.value:
+            continue
+        if not values_are_readable() or torch.equal(other.value, site.value.to(other.value.device)):
+            continue
+        raise ModelGuideMismatchError(
+            f"plate {name!r} has another minibatch in the model than in the guide ({_shown(other.value)} and "
+            f"{_shown(site.value)}); give both plates the same subsample=, or none of them"
+        )
+
+
+def _shown(indices: Tensor) -> str:
+    return f"{indices[:5].tolist()}{'...' if len(indices) > 5 else ''}"
 
 
 def trace_looped(
