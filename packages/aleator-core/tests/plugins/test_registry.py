@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 
@@ -141,9 +142,40 @@ def test_many_threads_get_one_object(environment):
     assert len(set(map(id, found))) == 1
 
 
-def test_a_thread_that_imports_the_plugin_itself_does_not_lock_out_the_others(environment):
+@pytest.fixture
+def asking(environment):
+    """Plugins whose manifest is the package itself and calls ``ask`` while it is imported."""
+    module = type(sys)("acme_asks")
+    sys.modules["acme_asks"] = module
+
+    def install(distribution, name):
+        metadata = environment.install(distribution, "")
+        package = distribution.replace("-", "_")
+        source = "import acme_asks\nacme_asks.ask()\n" + environment.manifest(estimators=(name,))
+        source = source.replace("__name__.rpartition('.')[0]", "__name__")
+        (environment.folder / package / "__init__.py").write_text(source)
+        (metadata / "entry_points.txt").write_text(f"[aleator]\n{distribution} = {package}\n")
+        return module
+
+    yield install
+    del sys.modules["acme_asks"]
+
+
+def test_a_manifest_that_somebody_is_importing_is_no_failure(environment, asking):
+    """The user imports the package, and that import looks a name up: half the manifest must not be judged."""
+    asked = []
+    module = asking("acme-vr", "acme/VRMax")
+    environment.install("zeta-vr", environment.manifest(estimators=("zeta/VRMax",)))
+    registry = environment.registry(strict=True)
+    module.ask = lambda: asked.append(registry.resolve([ESTIMATOR], "zeta/VRMax"))
+    importlib.import_module("acme_vr")
+    assert [found.__module__ for found in asked] == ["zeta_vr.estimators"]
+    assert registry.resolve([ESTIMATOR], "acme/VRMax").__module__ == "acme_vr.estimators"
+
+
+def test_a_thread_that_imports_the_plugin_itself_does_not_lock_out_the_others(environment, asking):
     """With a lock held over imports, each of the two threads would wait for what the other holds."""
-    environment.install("acme-vr", environment.manifest(estimators=("acme/VRMax",)))
+    module = asking("acme-vr", "acme/VRMax")
     environment.install("zeta-vr", environment.manifest(estimators=("zeta/VRMax",)))
     registry = environment.registry(strict=True)
     importing, may_ask = threading.Event(), threading.Event()
@@ -154,25 +186,18 @@ def test_a_thread_that_imports_the_plugin_itself_does_not_lock_out_the_others(en
         may_ask.wait(5)
         asked.append(registry.resolve([ESTIMATOR], "zeta/VRMax"))
 
-    sys.modules["acme_asks"] = type(sys)("acme_asks")
-    sys.modules["acme_asks"].ask = ask  # type: ignore[attr-defined]  # a stand-in
-    (environment.folder / "acme_vr" / "__init__.py").write_text("import acme_asks; acme_asks.ask()")
-    try:
-        importer = threading.Thread(target=__import__, args=("acme_vr",), daemon=True)
-        importer.start()
-        assert importing.wait(5)
-        looker = threading.Thread(
-            target=lambda: looked.append(registry.resolve([ESTIMATOR], "acme/VRMax")), daemon=True
-        )
-        looker.start()
-        looker.join(0.2)
-        may_ask.set()
-        importer.join(10)
-        looker.join(10)
-        assert not importer.is_alive()
-        assert not looker.is_alive()
-    finally:
-        del sys.modules["acme_asks"]
+    module.ask = ask
+    importer = threading.Thread(target=importlib.import_module, args=("acme_vr",), daemon=True)
+    importer.start()
+    assert importing.wait(5)
+    looker = threading.Thread(target=lambda: looked.append(registry.resolve([ESTIMATOR], "acme/VRMax")), daemon=True)
+    looker.start()
+    looker.join(0.2)
+    may_ask.set()
+    importer.join(5)
+    looker.join(5)
+    assert not importer.is_alive()
+    assert not looker.is_alive()
     assert [found.__module__ for found in (*asked, *looked)] == ["zeta_vr.estimators", "acme_vr.estimators"]
 
 

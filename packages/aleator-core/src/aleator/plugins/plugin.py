@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -62,6 +63,8 @@ class Plugin:
             module: object = None
             if failure is None:
                 module, failure = self._import()
+                if _is_being_imported(sys.modules.get(self.record.module)):
+                    return  # by code further out: half a manifest is no verdict, a later lookup reads it whole
             self._settle(module, failure, manager)
 
     def specs(self, kind: Kind, manager: HookManager) -> tuple[AbstractSpec, ...]:
@@ -75,7 +78,7 @@ class Plugin:
     @property
     def is_under_way(self) -> bool:
         """Whether the running code is called, directly or not, from this plugin's own import or hook."""
-        return any(key == self.record.key for key, _ in _UNDER_WAY.get())
+        return self.status is Status.FOUND or any(key == self.record.key for key, _ in _UNDER_WAY.get())
 
     def _import(self) -> tuple[object, Failure | None]:
         try:
@@ -171,6 +174,10 @@ def _once_per_context(key: str, work: str) -> Iterator[bool]:
         yield (key, work) not in under_way
     finally:
         _UNDER_WAY.reset(token)
+
+
+def _is_being_imported(module: object) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def _api_failure(api: object, record: PluginRecord) -> Failure | None:
