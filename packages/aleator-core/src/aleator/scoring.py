@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints, transform_to
+from torch.distributions import constraints
 
+from aleator.distributions import transform_to
 from aleator.sites import Site
 from aleator.stash import StashKey
 

@@ -8,9 +8,9 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
 from torch.distributions.transforms import Transform
 
+from aleator.distributions import biject_to
 from aleator.errors import UnsupportedModelError
 from aleator.handlers.trace import TraceMessenger
 from aleator.messenger import Messenger
