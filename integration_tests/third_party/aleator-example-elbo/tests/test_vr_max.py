@@ -59,7 +59,7 @@ def test_gradient_equals_that_of_the_enumerated_bound():
         with Forced(draws):
             surrogate = VRMax(num_particles=2).estimate(model, guide, logit).surrogate
         gradient -= probability.detach() * torch.autograd.grad(surrogate, logit)[0]
-    assert float(gradient) == pytest.approx(float(torch.autograd.grad(truth, logit)[0]), abs=1e-6)
+    assert gradient.item() == pytest.approx(torch.autograd.grad(truth, logit)[0].item(), abs=1e-6)
 
 
 def test_trains_by_name():
@@ -74,4 +74,4 @@ def test_trains_by_name():
     with aleator.ParamStore() as store:
         svi = SVI(normal_model, normal_guide, Adam(lr=0.05), "example/VRMax", num_steps=300, rng=0, progress=False)
         svi.run()
-        assert abs(float(store["loc"]) - 3.0) < 0.3
+        assert abs(store["loc"].item() - 3.0) < 0.3
