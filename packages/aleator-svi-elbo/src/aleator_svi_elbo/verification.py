@@ -33,7 +33,7 @@ def verified_loss(result: Gradients, checks: PendingChecks) -> float:
     violated = checks.violated(finite_is_known=True) if len(checks) else None
     if violated is not None:
         probes.append(violated)
-    numbers = torch.stack([probe if probe.dtype is loss.dtype else probe.to(loss.dtype) for probe in probes]).tolist()
+    numbers = torch.stack([probe if probe.dtype is loss.dtype else probe.to(loss) for probe in probes]).tolist()
     value = float(numbers[0])
     flag = numbers.pop() if violated is not None else 0.0
     if flag:
