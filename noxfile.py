@@ -108,7 +108,7 @@ def tests(session: nox.Session, package: str) -> None:
 def core_alone(session: nox.Session) -> None:
     """The core without any plugin: its messages, its import, its silence, an estimator written by hand."""
     env.install_wheels(session, ["aleator-core"], "pytest")
-    env.run_pytest(session, [INTEGRATION / "core_alone", INTEGRATION / "imports"], "-rP")
+    env.run_pytest(session, [INTEGRATION / "core_alone"], "-rP")
 
 
 @nox.session(requires=["wheels"], reuse_venv=False)  # as third_party
@@ -166,11 +166,11 @@ def quick(session: nox.Session) -> None:
     """Lint and the fast tests of what changed, from the sources: under a minute when warm."""
     env.share_torch(session)
     env.install_sources(session, *LINT_TOOLS, *TEST_TOOLS)
-    lint_everything(session)
     changed = session.run("python", str(ROOT / "tools" / "changed_tests.py"), silent=True) or ""
-    paths = [Path(line) for line in str(changed).split()]
+    paths = [Path(line) for line in str(changed).splitlines()]
     if paths:
         env.run_pytest(session, paths, "-x", "-q")
+    lint_everything(session)
 
 
 @nox.session(default=False)
