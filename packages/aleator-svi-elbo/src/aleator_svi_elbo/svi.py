@@ -95,9 +95,8 @@ class SVI(TracePosterior):
         scheduler: Schedule | None = None,
     ) -> None:
         super().__init__()
-        for what, thing in (("model", model), ("guide", guide), ("callback", callback)):
-            if not callable(thing) and not (what == "callback" and thing is None):
-                raise TypeError(f"SVI expects a callable as {what}, but found {type(thing).__name__}")
+        _require_callable(model=model, guide=guide)
+        _require_callable_or_none(loss_and_grads=loss_and_grads, callback=callback)
         if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
             raise TypeError(f"SVI expects an EarlyStopping, but found {type(early_stopping).__name__}")
         self.model = model
@@ -106,8 +105,6 @@ class SVI(TracePosterior):
         self.optim = optimizer if scheduler is None else Scheduled(optimizer, scheduler)
         self._run_moves_schedule = scheduler is not None
         self.loss = as_estimator(loss)
-        if loss_and_grads is not None and not callable(loss_and_grads):
-            raise TypeError(f"SVI expects a callable as loss_and_grads, but found {type(loss_and_grads).__name__}")
         self.loss_and_grads = loss_and_grads
         self.num_samples = _count("num_samples", num_samples, 0)
         self.num_steps = _count("num_steps", num_steps, 0)
@@ -265,6 +262,16 @@ def _gradients_on() -> Iterator[None]:
     """Under the caller's no_grad a step would otherwise do nothing, and say nothing."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+def _require_callable(**things: object) -> None:
+    for what, thing in things.items():
+        if not callable(thing):
+            raise TypeError(f"SVI expects a callable as {what}, but found {type(thing).__name__}")
+
+
+def _require_callable_or_none(**things: object) -> None:
+    _require_callable(**{what: thing for what, thing in things.items() if thing is not None})
 
 
 def _count(name: str, value: int, least: int) -> int:
