@@ -160,7 +160,8 @@ def run_pytest(
     report.unlink(missing_ok=True)
     configuration = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "--import-mode=importlib")
     # Oracles that several test files share are modules beside them.
-    folders = {folder for path in paths for folder in (path, *path.parents) if folder.name == "tests"}
+    folders = {path for path in paths if path.is_dir()}
+    folders |= {folder for path in paths for folder in path.parents if folder.name == "tests"}
     beside = "pythonpath=" + " ".join(f'"{folder}"' for folder in sorted(folders))
     with tempfile.TemporaryDirectory() as empty, session.chdir(empty):
         session.run(
