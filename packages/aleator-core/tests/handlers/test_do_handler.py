@@ -74,6 +74,7 @@ def test_handlers_inside_have_their_effect_once(language):
     scaled = language.handlers.scale(chain(language), scale=3.0)
     trace = language.handlers.trace(language.handlers.do(scaled, data={"x": torch.tensor(1.0)})).get_trace()
     assert trace.nodes["x"].scale == 3.0
+    assert trace.nodes["y"].scale == 3.0  # the handlers inside are still there afterwards
 
 
 def test_plates_outside_and_inside_widen_the_draw_once(language):
@@ -109,6 +110,25 @@ def test_an_error_further_out_leaves_the_stack_whole():
             handlers.do(lambda: aleator.sample("x", Normal(0.0, 1.0)), data={"x": 1.0})()
         aleator.sample("after", Normal(0.0, 1.0))
     assert trace.stochastic_nodes == ["after"]
+
+
+def test_a_program_that_catches_an_error_from_further_out_goes_on():
+    """Core only: with all its handlers."""
+
+    class Fail(handlers.Messenger):
+        def process_sample(self, site):
+            if site.name == "x":
+                raise KeyError("outside")
+
+    def model():
+        try:
+            aleator.sample("x", Normal(0.0, 1.0))
+        except KeyError:
+            aleator.sample("y", Normal(0.0, 1.0))
+
+    with handlers.trace() as trace, Fail():
+        handlers.do(handlers.scale(model, scale=3.0), data={"x": 1.0})()
+    assert trace.nodes["y"].scale == 3.0
 
 
 def test_a_number_will_do():

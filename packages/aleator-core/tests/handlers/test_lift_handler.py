@@ -54,6 +54,19 @@ def test_an_inner_record_that_has_only_the_second_read_keeps_it():
     assert inner.stochastic_nodes == ["s"]
 
 
+def test_handlers_further_out_see_the_draw_once():
+    """SEMANTICS 71: not counted twice, by whatever counts."""
+    seen = []
+
+    class Count(handlers.Messenger):
+        def process_sample(self, site):
+            seen.append(site.name)
+
+    with Count():
+        handlers.lift(reads_twice, prior={"s": dist.Normal(3.0, 0.1)})()
+    assert seen == ["s", "z"]
+
+
 def test_each_entry_draws_anew():
     lifted = handlers.lift(reads_twice, prior={"s": dist.Normal(0.0, 1.0)})
     assert lifted()[0] != lifted()[0]
@@ -195,6 +208,16 @@ def test_a_prior_inside_the_constraint_passes(constraint, prior):
         lambda: aleator.param("s", lambda: prior.sample(), constraint=constraint), prior={"s": prior}
     )
     for _ in range(5):
+        lifted()
+
+
+@pytest.mark.parametrize("allowed", [constraints.greater_than(-50.0), constraints.less_than(50.0)])
+def test_what_a_prior_could_draw_counts_before_it_does(allowed):
+    """Fifty standard deviations out: no draw would show it."""
+    lifted = handlers.lift(
+        lambda: aleator.param("s", torch.tensor(0.0), constraint=allowed), prior={"s": dist.Normal(0.0, 1.0)}
+    )
+    with pytest.raises(UnsupportedModelError, match="'s'"):
         lifted()
 
 
