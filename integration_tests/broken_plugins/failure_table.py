@@ -67,8 +67,8 @@ lists what is installed, what each plugin registers, and each failure with its t
 without an equals sign in some distribution's `entry_points.txt` makes Python's `importlib.metadata.entry_points` raise
 (on 3.11 at least), and `import torch` calls it.
 
-The messages are those of really built and installed distributions (version 1.2 each): `integration_tests/broken_plugins`
-compares this page with what it reads.
+The messages are those of really built and installed distributions, each of version 1.2; the tests in
+`integration_tests/broken_plugins` compare this page with what they read.
 """
 
 
