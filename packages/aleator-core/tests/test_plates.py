@@ -72,6 +72,14 @@ def test_a_full_plate_has_all_elements_in_order():
     assert list(aleator.plate("data", 9, subsample=[7, 2])) == [7, 2]
 
 
+def test_indices_live_where_they_are_asked_to():
+    assert aleator.plate("data", 4, device="meta").indices.device.type == "meta"
+    assert aleator.plate("data", 4, 2, device=torch.device("cpu")).indices.device.type == "cpu"
+    with torch.device("meta"):
+        assert aleator.plate("data", 4).indices.device.type == "meta"
+    assert aleator.plate("data", 4).indices.device.type == "cpu"
+
+
 def test_indices_that_somebody_wrote_into_are_not_handed_out_again():
     aleator.plate("data", 6).indices[0] = 5
     assert aleator.plate("data", 6).indices.tolist() == [0, 1, 2, 3, 4, 5]

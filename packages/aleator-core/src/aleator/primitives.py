@@ -14,6 +14,7 @@ from aleator import settings, validation
 from aleator.distributions import Delta, Unit
 from aleator.handlers.infer_config import check_infer_keys
 from aleator.handlers.mask import MaskMessenger
+from aleator.handlers.scope import scoped_parameter
 from aleator.observations import as_observation, check_observed
 from aleator.params import current_store
 from aleator.runtime import RUN, apply_stack
@@ -202,7 +203,7 @@ def module(name: str, nn_module: nn.Module) -> nn.Module:
         if value is not parameter:
             _stand_in(places, value, parameter)
     for full_name, buffer, places in _own_tensors(name, nn_module, "_buffers"):
-        value = _join_buffers(full_name, buffer)
+        value = _join_buffers(scoped_parameter(full_name), buffer)
         if value is not buffer:
             _stand_in(places, value, buffer)
     return nn_module

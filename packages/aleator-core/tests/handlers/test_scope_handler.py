@@ -72,6 +72,24 @@ def test_partly_observed_sites_and_replay():
     assert torch.equal(handlers.replay(scoped, trace=trace)(), trace.nodes["a/x"].value)
 
 
+def test_modules_in_two_scopes_share_nothing():
+    """Neither parameters nor buffers, though both are called "net"."""
+    nets = {name: torch.nn.BatchNorm1d(2) for name in ("a", "b")}
+
+    def model():
+        for name, net in nets.items():
+            with handlers.scope(prefix=name):
+                aleator.module("net", net)(torch.full((4, 2), 3.0 if name == "a" else 7.0))
+
+    handlers.trace(model).get_trace()
+    handlers.trace(model).get_trace()
+    buffers = aleator.get_param_store().buffers
+    for name, net in nets.items():
+        assert buffers[f"{name}/net$$$running_mean"] is net.running_mean
+        assert f"{name}/net$$$weight" in aleator.get_param_store()
+    assert not torch.equal(nets["a"].running_mean, nets["b"].running_mean)
+
+
 def test_errors_name_the_scoped_site():
     """DESIGN 3: named site, also where the check is read at the end of the run."""
     with pytest.raises(SupportError, match="site 'a/x'"), handlers.scope(prefix="a"):

@@ -163,6 +163,16 @@ def test_one_traced_function_in_many_threads():
     assert found == {k: {f"x{k}"} for k in range(8)}
 
 
+def test_a_coroutine_function_is_refused_with_the_way_out():
+    """Core only: its run is over only when somebody has awaited it."""
+
+    async def model():
+        return aleator.sample("x", Normal(0.0, 1.0))
+
+    with pytest.raises(TypeError, match=r"inside a coroutine write: with handlers\.trace\(\) as t"):
+        handlers.trace(model)
+
+
 def test_a_recursive_traced_function_records_each_call_by_itself():
     """Core only: entries of one handler do not meet."""
     records = []

@@ -7,9 +7,10 @@ from typing import Any, ParamSpec, TypeVar, final, overload
 
 from aleator.handlers.arguments import settle_arguments
 from aleator.messenger import Messenger
+from aleator.runtime import STACK
 from aleator.sites import Site
 
-__all__ = ["ScopeMessenger", "scope"]
+__all__ = ["ScopeMessenger", "scope", "scoped_parameter"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +38,14 @@ class ScopeMessenger(Messenger):
         if "param" not in self.hide_types:
             site.name = self.start + site.name
             site.args = (site.name, *site.args[1:])
+
+
+def scoped_parameter(name: str) -> str:
+    """Return the name that a parameter of this name would have here: what belongs to one goes by it too."""
+    for handler in reversed(STACK.get()):
+        if type(handler) is ScopeMessenger and "param" not in handler.hide_types:
+            name = handler.start + name
+    return name
 
 
 @overload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, final, overload
@@ -66,6 +67,8 @@ class TraceHandler(Generic[P, R]):
     def __init__(self, messenger: TraceMessenger, fn: Callable[P, R]) -> None:
         if not callable(fn):
             raise TypeError(f"trace expects a function, but found {type(fn).__name__}")
+        if inspect.iscoroutinefunction(fn):
+            raise TypeError("trace expects a plain function; inside a coroutine write: with handlers.trace() as t")
         self.messenger = messenger
         self.fn = fn
         update_wrapper(self, fn, updated=())  # not fn's attributes: a handled fn has these two of its own
