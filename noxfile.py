@@ -45,14 +45,15 @@ EXAMPLE = INTEGRATION / "third_party" / "aleator-example-elbo"
 OWN_SESSION = {"core_alone", "typing", "third_party", "broken_plugins"}  # the rest of INTEGRATION runs in `integration`
 EVERY_PACKAGE = nox.parametrize("package", [nox.param(name, id=name) for name in env.PACKAGES])
 TEST_TOOLS = ("pytest", "hypothesis")
-LINT_TOOLS = ("ruff", "import-linter")
+LINT_TOOLS = ("ruff", "import-linter", "pytest")
 
 
 def lint_everything(session: nox.Session) -> None:
     """Run ruff, the import contracts, every check and every generator's comparison, then say what failed."""
     tools = ROOT / "tools"
-    session.env["PYTHONPATH"] = os.pathsep.join(str(package.source) for package in env.PACKAGES.values())
+    session.env["PYTHONPATH"] = os.pathsep.join(map(str, [tools, *(each.source for each in env.PACKAGES.values())]))
     commands = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports", "--no-cache"]]
+    commands += [["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tools / "tests")]]
     commands += [["python", str(check)] for check in sorted(tools.glob("check_*.py"))]
     commands += [["python", str(generator), "--check"] for generator in sorted(tools.glob("generate_*.py"))]
     failed = []
