@@ -39,7 +39,5 @@ class EarlyStopping:
         """Tell, at the end of a window, whether to stop after these losses."""
         if len(losses) % self.window or len(losses) < self.window * (self.patience + 1):
             return False
-        means = [
-            sum(losses[start : start + self.window]) / self.window for start in range(0, len(losses), self.window)
-        ]
+        means = [sum(losses[start : start + self.window]) / self.window for start in range(0, len(losses), self.window)]
         return min(means[-self.patience :]) >= min(means[: -self.patience]) - self.min_delta
