@@ -1,7 +1,7 @@
 """A pytest plugin that runs the Python blocks of Markdown pages: ``pytest -p markdown_blocks PAGE.md``.
 
 The blocks of a page run in order and share their names, as a reader would type them. A block under the line
-``<!-- not run: REASON -->`` is passed over, and so is one that ``include_snippets.py`` keeps equal to a tested file.
+``<!-- not run: REASON -->`` is passed over, and so is one that ``generate_snippets.py`` keeps equal to a tested file.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A page says ``<!-- include: PATH -->`` or ``<!-- include: PATH#MARKER -->`` on a line of its own, and a fenced block
 follows. The block is the whole file, or what lies between the two lines ``# [MARKER]`` of it.
 
-    python tools/include_snippets.py            # rewrite the pages
-    python tools/include_snippets.py --check    # fail, naming the pages, where one is stale
+    python tools/generate_snippets.py            # rewrite the pages
+    python tools/generate_snippets.py --check    # fail, naming the pages, where one is stale
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
             if "--check" not in sys.argv:
                 page.write_text(new, encoding="utf-8")
     if stale and "--check" in sys.argv:
-        raise SystemExit(f"stale pages: {', '.join(stale)}; run python tools/include_snippets.py")
+        raise SystemExit(f"stale pages: {', '.join(stale)}; run python tools/generate_snippets.py")
     print(f"{len(pages)} pages, {len(stale)} {'rewritten' if stale else 'stale'}")
 
 
