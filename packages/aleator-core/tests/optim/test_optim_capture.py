@@ -126,9 +126,9 @@ def test_steps_build_into_an_aot_inductor_package_that_counts_on(tmp_path):
 
 
 def in_a_fresh_process(program):
-    # Torch says so once where numpy is not installed; that is no warning of ours.
-    filters = ["-W", "error", "-W", "ignore:Failed to initialize NumPy:UserWarning"]
-    result = subprocess.run([sys.executable, *filters, "-c", program], capture_output=True, text=True, check=False)
+    # Torch warns at its own import where numpy is not installed; from there on every warning is an error.
+    strict = "import torch, warnings\nwarnings.simplefilter('error')\n" + program
+    result = subprocess.run([sys.executable, "-c", strict], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
 
