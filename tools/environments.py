@@ -79,8 +79,9 @@ def share_torch(session: nox.Session) -> None:
     (own / "shared_torch.pth").write_text(f"{base}\n", encoding="utf-8")
     leaks = [name for name in os.environ if name.startswith("ALEATOR_") and name != "ALEATOR_DATA"]
     session.env.update(dict.fromkeys(["PYTHONPATH", "MYPYPATH", "PYTEST_ADDOPTS", *leaks], None))
-    # Torch says so at each import without numpy; a process that a test starts should be as quiet as the test. It is not
-    # written as in a test's own -W: Python drops the second of two equal options, and an -W error between them would win.
+    # Torch says so at each import without numpy; a process that a test starts should be as quiet as the test. It is
+    # not written as in a test's own -W: Python drops the second of two equal options, and an -W error between them
+    # would win.
     session.env.setdefault("PYTHONWARNINGS", "ignore:Failed to initialize Nu")
     session.env.setdefault("OMP_NUM_THREADS", "1")
     session.env.setdefault("MPLBACKEND", "Agg")
