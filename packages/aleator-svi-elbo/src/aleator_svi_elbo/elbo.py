@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABCMeta
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -79,6 +79,8 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
     """
 
     is_front_door = True
+    needs_structure: ClassVar[bool] = False
+    """Whether ``particle_terms`` looks at ``site.stash[SITE_STRUCTURE]``: on which values each site depends."""
 
     num_particles: int = 1
     max_plate_nesting: float = math.inf
@@ -169,7 +171,7 @@ def _estimate(terms: ParticleTerms, bound: Tensor, surrogate: Tensor, pair: Pair
     loss = bound.detach().sum() if bound is not surrogate else total.detach()
     if scale != 1.0:
         loss, total = loss * scale, total * scale
-    return Estimate(-loss, -total, terms.sites)
+    return Estimate(-loss, -total, terms.sites, terms.updates)
 
 
 def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
@@ -178,8 +180,8 @@ def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
         only = terms[0]
         weight = only.log_weight.unsqueeze(0)
         surrogate = weight if only.surrogate is only.log_weight else only.surrogate.unsqueeze(0)
-        return ParticleTerms(weight, surrogate, only.score.unsqueeze(0), only.sites)
-    weights, surrogates, scores, sites = zip(*terms, strict=True)
+        return ParticleTerms(weight, surrogate, only.score.unsqueeze(0), only.sites, only.updates)
+    weights, surrogates, scores, sites, updates = zip(*terms, strict=True)
     stacked = _stack_broadcast(weights)
     own = [term.surrogate is term.log_weight for term in terms]
     return ParticleTerms(
@@ -187,6 +189,7 @@ def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
         stacked if all(own) else _stack_broadcast(surrogates),
         _stack_broadcast(scores),
         MeanTerms(sites, len(terms)),
+        _mean(updates),
     )
 
 
@@ -199,4 +202,10 @@ def _as_stack(terms: ParticleTerms, count: int) -> ParticleTerms:
     weight, surrogate, score = (t.expand(count) if t.dim() == 0 else t for t in terms[:3])
     if terms.surrogate is terms.log_weight:
         surrogate = weight
-    return ParticleTerms(weight, surrogate, score, MeanTerms([terms.sites], count))
+    return ParticleTerms(weight, surrogate, score, MeanTerms([terms.sites], count), terms.updates)
+
+
+def _mean(updates: tuple[Mapping[str, Tensor], ...]) -> Mapping[str, Tensor]:
+    """Average the particles' next values: each particle has read the old ones."""
+    names = dict.fromkeys(name for each in updates for name in each)
+    return {name: torch.stack([each[name] for each in updates if name in each]).mean(0) for name in names}

@@ -39,12 +39,14 @@ class ParticleTerms(NamedTuple):
         surrogate: this particle's own, Rao-Blackwellized.
         score: the sum of log q of score-function sites, else 0.
         sites: each site's term under ``"elbo/<site>"``, summed and detached; diagnostics, which may be left out.
+        updates: the next values of the run's buffers, as this particle sees them; the particles' are averaged.
     """
 
     log_weight: Tensor
     surrogate: Tensor
     score: Tensor
     sites: Mapping[str, Tensor] = {}
+    updates: Mapping[str, Tensor] = {}
 
 
 @final

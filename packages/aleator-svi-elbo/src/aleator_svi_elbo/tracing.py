@@ -16,7 +16,7 @@ from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
 from aleator.infer import analyse
 from aleator.infer.checks import check_match, check_shapes
-from aleator.infer.structure import forget
+from aleator.infer.structure import annotate, forget
 from aleator.settings import validation_enabled
 from aleator.validation import PENDING
 
@@ -99,6 +99,8 @@ def trace_looped(
         freeing: keep nothing of a particle once the next is asked for, the notes of what to check in it included.
     """
     first = trace_pair(estimator, model, guide, args, kwargs)
+    if estimator.needs_structure:
+        annotate(model, guide, args, kwargs, *first)
     yield first
     if estimator.num_particles > 1:
         shared = SharedSubsample(first)
@@ -108,6 +110,8 @@ def trace_looped(
                 _fold_checks()
             with shared:
                 pair = trace_pair(estimator, model, guide, args, kwargs)
+                if estimator.needs_structure:
+                    annotate(model, guide, args, kwargs, *pair)
             yield pair
 
 
@@ -151,7 +155,11 @@ def _trace_under_plate(
 
         return run
 
-    return trace_pair(estimator, under_plate(model), under_plate(guide), args, kwargs)
+    pair = trace_pair(estimator, under_plate(model), under_plate(guide), args, kwargs)
+    if estimator.needs_structure:
+        with particles:
+            annotate(model, guide, args, kwargs, *pair)
+    return pair
 
 
 def check_wishes(estimator: AbstractEstimator, model_trace: Trace, guide_trace: Trace) -> None:

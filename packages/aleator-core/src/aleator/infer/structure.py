@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from aleator import randomness
+from aleator.errors import UnsupportedModelError
 from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
 from aleator.infer.dependency import DependencyTracker
-from aleator.messenger import Handled, Messenger
+from aleator.infer.program_key import program_key
+from aleator.messenger import Messenger
 from aleator.runtime import RUN, Run
 from aleator.scoring import is_deterministic, score_site
+from aleator.stash import StashKey
 from aleator.validation import PendingChecks
 
 if TYPE_CHECKING:
     from aleator.sites import PlateFrame, Site
     from aleator.trace import Trace
 
-__all__ = ["SiteStructure", "Structure", "analyse"]
+__all__ = ["SITE_STRUCTURE", "SiteStructure", "Structure", "analyse", "annotate"]
 
 Program = Callable[..., Any]
 
@@ -98,36 +100,77 @@ def analyse(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Str
         >>> sorted(structure.model["x"].factor_depends_on), sorted(structure.guide["b"].value_depends_on)
         (['a'], ['a'])
     """
-    key = _key(model, guide, args, kwargs)
+    key = program_key(model, guide, args, kwargs)
     with _lock:
         found = _structures.get(key)
         if found is not None:
             _structures.move_to_end(key)
             return found
     structure = _analyse(model, guide, args, kwargs)
+    _remember(key, structure)
+    return structure
+
+
+SITE_STRUCTURE = StashKey[SiteStructure]("structure")
+
+
+def annotate(
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    model_trace: Trace,
+    guide_trace: Trace,
+) -> Structure:
+    """Put each site's ``SiteStructure`` into the stash of the sites of a run, under ``SITE_STRUCTURE``.
+
+    The structure is the known one of these programs where it has the sites, plates and shapes of the run. Else the run
+    at hand is analysed: the programs run again on its draws, so that they take the same way.
+
+    Raises:
+        UnsupportedModelError: the programs took another way on the same draws.
+    """
+    structure = analyse(model, guide, *args, **kwargs)
+    if not structure.describes(model_trace, guide_trace):
+        structure = _analyse(model, guide, args, kwargs, draws=guide_trace)
+        if not structure.describes(model_trace, guide_trace):
+            raise UnsupportedModelError(
+                f"the model or the guide took another way when it ran again on the same draws: its sites, plates or "
+                f"shapes changed, so which values its terms depend on cannot be told; let it depend on its arguments "
+                f"and draws alone\n{model_trace.format_shapes()}"
+            )
+        _remember(program_key(model, guide, args, kwargs), structure)
+    for sites, trace in ((structure.model, model_trace), (structure.guide, guide_trace)):
+        for name, site in sites.items():
+            trace.nodes[name].stash[SITE_STRUCTURE] = site
+    return structure
+
+
+def _remember(key: Any, structure: Structure) -> None:  # noqa: ANN401  # the programs' key
     with _lock:
         _structures[key] = structure
         while len(_structures) > 256:
             _structures.popitem(last=False)
-    return structure
 
 
 def forget(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the programs' own
     """Drop the cached structure of these programs on these arguments."""
     with _lock:
-        _structures.pop(_key(model, guide, args, kwargs), None)
+        _structures.pop(program_key(model, guide, args, kwargs), None)
 
 
 _structures: OrderedDict[Any, Structure] = OrderedDict()
 _lock = Lock()
 
 
-def _analyse(model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Structure:
+def _analyse(
+    model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any], draws: Trace | None = None
+) -> Structure:
     tracker = DependencyTracker()
     checks = PendingChecks(keep=False)
     with randomness.preserve(), Run(checks=checks), torch.no_grad(), tracker:
         reserved = dict(RUN.get().reserved)  # type: ignore[union-attr]  # the run entered in the line above
-        guide_sites, guide_trace = _watch(guide, tracker, None, reserved, args, kwargs)
+        guide_sites, guide_trace = _watch(guide, tracker, draws, reserved, args, kwargs)
         tracker.control = frozenset()
         model_sites, _ = _watch(model, tracker, guide_trace, reserved, args, kwargs)
     found = [*guide_sites.values(), *model_sites.values()]
@@ -229,28 +272,3 @@ def _same(sites: Mapping[str, SiteStructure], trace: Trace) -> bool:
         ):
             return False
     return True
-
-
-def _key(model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401  # the programs' own
-    leaves = tree_leaves((args, tuple(sorted(kwargs.items()))))
-    shapes = tuple(
-        (tuple(leaf.shape), leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else _plain(leaf) for leaf in leaves
-    )
-    run = RUN.get()
-    return _identity(model), _identity(guide), shapes, tuple(run.reserved) if run is not None else ()
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401  # an argument of any type
-    return value if isinstance(value, (bool, int, float, str, type(None))) else (type(value).__qualname__, id(value))
-
-
-def _identity(program: Any) -> Any:  # noqa: ANN401  # any callable
-    """Name a program by its code and by the object it is bound to, through the handlers around it."""
-    layers: list[Any] = []
-    while isinstance(program, Handled) or hasattr(program, "messenger"):
-        layers.append(id(program.messenger))
-        program = program.fn
-    owner = getattr(program, "__self__", None)
-    code = getattr(program, "__code__", None)
-    closure = tuple(id(cell) for cell in getattr(program, "__closure__", None) or ())
-    return tuple(layers), code if code is not None else id(program), id(owner), closure
