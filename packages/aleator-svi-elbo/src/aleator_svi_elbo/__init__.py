@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aleator_svi_elbo.elbo import ELBO
     from aleator_svi_elbo.loss_module import LossModule
     from aleator_svi_elbo.particle_terms import ParticleTerms, common_plates, trace_terms
+    from aleator_svi_elbo.summation import sum_to_dims
     from aleator_svi_elbo.svi import SVI
     from aleator_svi_elbo.trace_elbo import Trace_ELBO
 
@@ -24,6 +25,7 @@ __all__ = [
     "ParticleTerms",
     "Trace_ELBO",
     "common_plates",
+    "sum_to_dims",
     "trace_terms",
 ]
 
@@ -35,6 +37,7 @@ _HOMES = {
     "ParticleTerms": "particle_terms",
     "Trace_ELBO": "trace_elbo",
     "common_plates": "particle_terms",
+    "sum_to_dims": "summation",
     "trace_terms": "particle_terms",
 }
 

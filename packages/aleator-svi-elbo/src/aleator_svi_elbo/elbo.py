@@ -112,6 +112,9 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         """Return what one particle contributes: a pure function of the traces; override it to change the terms."""
         return trace_terms(model_trace, guide_trace)
 
+    def after_guide(self, guide_trace: Trace) -> None:
+        """Look at a particle's draws before the model sees them; override it to mark or replace them in the trace."""
+
     def reduce(self, terms: ParticleTerms) -> tuple[Tensor, Tensor]:
         """Fold the particles into ``(bound, surrogate)``; override it to change the objective.
 
@@ -166,7 +169,7 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
 
 def _estimate(terms: ParticleTerms, bound: Tensor, surrogate: Tensor, pair: Pair) -> Estimate:
     """Apply the scale of the plates common to all sites, sum over them, and negate."""
-    scale = math.prod(frame.scale for frame in common_plates_of_traces(*pair))
+    scale = math.prod(frame.scale for frame in common_plates_of_traces(*pair)) * terms.scale
     total = surrogate.sum() if surrogate.dim() else surrogate
     loss = bound.detach().sum() if bound is not surrogate else total.detach()
     if scale != 1.0:
@@ -180,8 +183,9 @@ def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
         only = terms[0]
         weight = only.log_weight.unsqueeze(0)
         surrogate = weight if only.surrogate is only.log_weight else only.surrogate.unsqueeze(0)
-        return ParticleTerms(weight, surrogate, only.score.unsqueeze(0), only.sites, only.updates)
-    weights, surrogates, scores, sites, updates = zip(*terms, strict=True)
+        by_rule = {rule: score.unsqueeze(0) for rule, score in only.scores.items()}
+        return only._replace(log_weight=weight, surrogate=surrogate, score=only.score.unsqueeze(0), scores=by_rule)
+    weights, surrogates, scores, sites, updates, by_rule, scales = zip(*terms, strict=True)
     stacked = _stack_broadcast(weights)
     own = [term.surrogate is term.log_weight for term in terms]
     return ParticleTerms(
@@ -190,6 +194,8 @@ def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
         _stack_broadcast(scores),
         MeanTerms(sites, len(terms)),
         _mean(updates),
+        {rule: _stack_broadcast(tuple(each[rule] for each in by_rule)) for rule in by_rule[0]},
+        scales[0],
     )
 
 
@@ -202,7 +208,9 @@ def _as_stack(terms: ParticleTerms, count: int) -> ParticleTerms:
     weight, surrogate, score = (t.expand(count) if t.dim() == 0 else t for t in terms[:3])
     if terms.surrogate is terms.log_weight:
         surrogate = weight
-    return ParticleTerms(weight, surrogate, score, MeanTerms([terms.sites], count), terms.updates)
+    scores = {rule: each.expand(count) if each.dim() == 0 else each for rule, each in terms.scores.items()}
+    sites = MeanTerms([terms.sites], count)
+    return terms._replace(log_weight=weight, surrogate=surrogate, score=score, sites=sites, scores=scores)
 
 
 def _mean(updates: tuple[Mapping[str, Tensor], ...]) -> Mapping[str, Tensor]:

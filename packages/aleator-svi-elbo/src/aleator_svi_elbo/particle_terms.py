@@ -40,6 +40,8 @@ class ParticleTerms(NamedTuple):
         score: the sum of log q of score-function sites, else 0.
         sites: each site's term under ``"elbo/<site>"``, summed and detached; diagnostics, which may be left out.
         updates: the next values of the run's buffers, as this particle sees them; the particles' are averaged.
+        scores: what an estimator's own gradient rules need, by rule; stacked like the rest, and read by ``reduce``.
+        scale: what multiplies the whole bound beside the scale of the common plates; the same for all particles.
     """
 
     log_weight: Tensor
@@ -47,6 +49,8 @@ class ParticleTerms(NamedTuple):
     score: Tensor
     sites: Mapping[str, Tensor] = {}
     updates: Mapping[str, Tensor] = {}
+    scores: Mapping[str, Tensor] = {}
+    scale: float = 1.0
 
 
 @final

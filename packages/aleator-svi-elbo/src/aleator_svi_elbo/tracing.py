@@ -40,7 +40,7 @@ class Pair(NamedTuple):
 
 
 def trace_pair(
-    estimator: AbstractEstimator, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    estimator: ELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Pair:
     """Run the guide, run the model against it, and check that they fit each other and the estimator.
 
@@ -49,6 +49,7 @@ def trace_pair(
     """
     with DetachedDraws(), TraceMessenger() as guide_trace:
         guide(*args, **kwargs)
+    estimator.after_guide(guide_trace)
     with TraceMessenger() as model_trace, ReplayMessenger(trace=guide_trace):
         model(*args, **kwargs)
     check_match(model_trace, guide_trace)
