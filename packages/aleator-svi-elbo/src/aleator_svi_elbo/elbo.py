@@ -183,19 +183,19 @@ def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
         only = terms[0]
         weight = only.log_weight.unsqueeze(0)
         surrogate = weight if only.surrogate is only.log_weight else only.surrogate.unsqueeze(0)
-        by_rule = {rule: score.unsqueeze(0) for rule, score in only.scores.items()}
-        return only._replace(log_weight=weight, surrogate=surrogate, score=only.score.unsqueeze(0), scores=by_rule)
-    weights, surrogates, scores, sites, updates, by_rule, scales = zip(*terms, strict=True)
+        scores = {rule: each.unsqueeze(0) for rule, each in only.scores.items()}
+        return only._replace(log_weight=weight, surrogate=surrogate, score=only.score.unsqueeze(0), scores=scores)
+    weights, surrogates, own_scores, sites, updates, *_ = zip(*terms, strict=True)
     stacked = _stack_broadcast(weights)
     own = [term.surrogate is term.log_weight for term in terms]
     return ParticleTerms(
         stacked,
         stacked if all(own) else _stack_broadcast(surrogates),
-        _stack_broadcast(scores),
+        _stack_broadcast(own_scores),
         MeanTerms(sites, len(terms)),
         _mean(updates),
-        {rule: _stack_broadcast(tuple(each[rule] for each in by_rule)) for rule in by_rule[0]},
-        scales[0],
+        {rule: _stack_broadcast(tuple(each.scores[rule] for each in terms)) for rule in terms[0].scores},
+        terms[0].scale,
     )
 
 
