@@ -112,7 +112,7 @@ def test_dropped_entropy_is_caught(monkeypatch):
     """The guide's log q without its graph: the variance of a pathwise guide then collapses."""
     with_factors(
         monkeypatch,
-        lambda f: f if f.score is not None or f.role.value == "observed" else replace(f, log_prob=f.log_prob.detach()),
+        lambda f: f if f.score is not None or f.role.value == "observed" else replace(f, entropy=f.log_prob.detach()),
     )
     assert differs("pathwise", Trace_ELBO())[1] > 1e-2
     assert differs("mixed", Trace_ELBO())[1] > 1e-2

@@ -140,7 +140,7 @@ def trace_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
     common = common_plates([*model.values(), *guide.values()])
     dims = frozenset(frame.dim for frame in common if frame.dim is not None)
     log_p = {name: _summed(factor, common, dims) for name, factor in model.items()}
-    log_q = {name: _summed(factor, common, dims) for name, factor in guide.items()}
+    log_q = {name: _summed(factor, common, dims, _differentiated(factor)) for name, factor in guide.items()}
     log_weight = _total(log_p.values()) - _total(log_q.values())
     scores = [factor for factor in guide.values() if factor.score is not None]
     sites = SiteTerms(log_p, log_q, prod(frame.scale for frame in common))
@@ -192,13 +192,25 @@ def common_plates_of_traces(model_trace: Trace, guide_trace: Trace) -> Frames:
     return frozenset(frame for frame in common or () if frame.dim is not None)
 
 
-def _summed(factor: Factor, common: Frames, dims: frozenset[int]) -> Tensor:
-    """Scale a factor by all but the common plates, and sum it over all but their dims."""
+def _differentiated(factor: Factor) -> Tensor:
+    """Return log q with the graph that its gradient takes: where the draw is pathwise, that of the entropy part."""
+    if factor.score is not None:
+        return factor.log_prob
+    assert isinstance(factor.entropy, Tensor)  # a float only where there is a score
+    return factor.entropy
+
+
+def _summed(factor: Factor, common: Frames, dims: frozenset[int], log_prob: Tensor | None = None) -> Tensor:
+    """Scale a factor by all but the common plates, and sum it over all but their dims.
+
+    ``log_prob`` is given where a number with another graph stands for the factor's own.
+    """
     scale: Any = factor.scale
     for frame in factor.frames:
         if frame.size != frame.full_size and frame not in common:
             scale = scale * frame.scale
-    log_prob = factor.log_prob
+    if log_prob is None:
+        log_prob = factor.log_prob
     if not (isinstance(scale, float) and scale == 1.0):
         log_prob = log_prob * scale
     return sum_to_dims(log_prob, dims)

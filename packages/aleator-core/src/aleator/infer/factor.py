@@ -12,12 +12,22 @@ from torch import Tensor
 
 from aleator.distributions import Independent, MaskedDistribution
 from aleator.scoring import is_deterministic, score_site
+from aleator.stash import StashKey
 
 if TYPE_CHECKING:
     from aleator.sites import PlateFrame, Site
     from aleator.trace import Trace
 
-__all__ = ["Factor", "Role", "density"]
+__all__ = ["DETACHED_DRAW", "PATH_DENSITY", "Factor", "Role", "density"]
+
+PATH_DENSITY = StashKey[Tensor]("path_density")
+"""On a site of a guide: its ``log_prob``, masked, as a function of the draws alone; the parameters are constants in it.
+
+Whoever runs the programs puts it there for sites whose gradient rule asks for it (``"stl"``).
+"""
+
+DETACHED_DRAW = StashKey[bool]("detached_draw")
+"""Marks a site of a guide whose draw was cut from its graph, so that it needs a score term."""
 
 
 @final
@@ -39,7 +49,8 @@ class Factor:
         role: latent, observed, or auxiliary (a guide's site that the model lacks on purpose).
         log_prob: masked, not scaled, over the batch shape.
         score: neither masked nor scaled; ``None`` where the site is pathwise, or is data.
-        entropy: the part of log q that is differentiated directly: ``log_prob`` where pathwise, else 0.
+        entropy: the part of log q that is differentiated directly: ``log_prob`` where pathwise, or the same number as a
+            function of the draws alone where the site's gradient sticks the landing; 0 where there is a score.
         frames: the plates around the site.
         scale: the handlers' scale; the plates' is ``plate_scale``.
         mask: which elements count; ``None`` for all.
@@ -89,6 +100,7 @@ def density(trace: Trace) -> Mapping[str, Factor]:
 
 def _factor(site: Site) -> Factor:
     raw, log_prob = score_site(site)
+    entropy: Tensor | float = log_prob
     if site.is_observed:
         role = Role.OBSERVED
         # A term added by ``factor`` is no data: in a guide it depends on draws, by its own word not pathwise.
@@ -96,12 +108,16 @@ def _factor(site: Site) -> Factor:
     else:
         role = Role.AUXILIARY if site.infer.get("is_auxiliary") else Role.LATENT
         is_score = not site.fn.has_rsample or site.infer.get("gradient") == "score"
+        stash = site._stash
+        if stash is not None:
+            is_score = is_score or DETACHED_DRAW in stash
+            entropy = stash.get(PATH_DENSITY, log_prob)  # type: ignore[assignment]  # the default is no None
     return Factor(
         site.name,
         role,
         log_prob,
         _score(site, raw) if is_score else None,
-        0.0 if is_score else log_prob,
+        0.0 if is_score else entropy,
         frozenset(site.frames),
         site.scale,
         site.mask,
