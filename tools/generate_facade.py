@@ -43,7 +43,6 @@ PLANNED_INFER: Mapping[str, tuple[str, ...]] = {
         "JitTraceMeanField_ELBO",
     ),
     "aleator-posterior": ("TracePredictive", "Predictive"),
-    "aleator-renyi": ("RenyiELBO", "IWAE"),
     "aleator-svi-elbo": ("TraceGraph_ELBO", "TraceMeanField_ELBO", "functional"),
 }
 PLANNED_HANDLERS: Mapping[str, tuple[str, ...]] = {"aleator-enum-discrete": ("enum", "infer_discrete")}

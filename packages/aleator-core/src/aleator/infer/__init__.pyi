@@ -18,6 +18,8 @@ from aleator_posterior.draws import Draws as Draws
 from aleator_posterior.empirical_marginal import EmpiricalMarginal as EmpiricalMarginal
 from aleator_posterior.marginals import Marginals as Marginals
 from aleator_posterior.trace_posterior import TracePosterior as TracePosterior
+from aleator_renyi.iwae import IWAE as IWAE
+from aleator_renyi.renyi_elbo import RenyiELBO as RenyiELBO
 from aleator_svi_elbo.elbo import ELBO as ELBO
 from aleator_svi_elbo.svi import SVI as SVI
 from aleator_svi_elbo.trace_elbo import Trace_ELBO as Trace_ELBO
@@ -42,6 +44,10 @@ __all__ = [
 def is_available(name: str) -> bool: ...
 @overload
 def get_estimator(name: Literal["ELBO"]) -> type[ELBO]: ...
+@overload
+def get_estimator(name: Literal["IWAE"]) -> type[IWAE]: ...
+@overload
+def get_estimator(name: Literal["RenyiELBO"]) -> type[RenyiELBO]: ...
 @overload
 def get_estimator(name: Literal["Trace_ELBO"]) -> type[Trace_ELBO]: ...
 @overload
