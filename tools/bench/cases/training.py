@@ -1,4 +1,4 @@
-"""How the cases that train set their library up: validation, empty store, ``SVI`` with Adam and ``Trace_ELBO``."""
+"""How the cases that train set their library up: validation, empty store, ``SVI`` with Adam and an estimator."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ __all__ = ["HALF_LOG_TWO_PI", "in_aleator", "in_pyro", "in_torch"]
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def in_aleator(model: Callable[..., object], guide: Callable[..., object], lr: float, validate: bool) -> Program:
-    """The eager training step of Aleator."""
+def in_aleator(
+    model: Callable[..., object], guide: Callable[..., object], lr: float, validate: bool, estimator: object = None
+) -> Program:
+    """The eager training step of Aleator, with ``Trace_ELBO`` where no estimator is given."""
     import aleator
     from aleator.infer import SVI, Trace_ELBO
     from aleator.optim import Adam
 
     aleator.enable_validation(validate)
     aleator.clear_param_store()
-    svi = SVI(model, guide, Adam({"lr": lr}), loss=Trace_ELBO())
+    svi = SVI(model, guide, Adam({"lr": lr}), loss=estimator or Trace_ELBO())
     return Program(run=svi.step, reading=svi.step, reseed=aleator.set_rng_seed)
 
 
-def in_pyro(model: Callable[..., object], guide: Callable[..., object], lr: float, validate: bool) -> Program:
-    """The eager training step of Pyro."""
+def in_pyro(
+    model: Callable[..., object], guide: Callable[..., object], lr: float, validate: bool, estimator: object = None
+) -> Program:
+    """The eager training step of Pyro, with ``Trace_ELBO`` where no estimator is given."""
     import pyro
     from pyro.infer import SVI, Trace_ELBO
     from pyro.optim import Adam
 
     pyro.enable_validation(validate)
     pyro.clear_param_store()
-    svi = SVI(model, guide, Adam({"lr": lr}), loss=Trace_ELBO())
+    svi = SVI(model, guide, Adam({"lr": lr}), loss=estimator or Trace_ELBO())
     return Program(run=svi.step, reading=svi.step, reseed=pyro.set_rng_seed)
 
 

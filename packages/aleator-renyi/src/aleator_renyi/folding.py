@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from aleator.errors import UnsupportedModelError
 from aleator.infer import density
 from aleator_renyi.bounds import bound, leave_one_out, normalized_weights
 from aleator_renyi.path_weights import weigh_paths
-from aleator_svi_elbo import ParticleTerms, common_plates, sum_to_dims, trace_terms
+from aleator_svi_elbo import ParticleTerms, common_plates, factor_terms, sum_to_dims
 
 if TYPE_CHECKING:
     from aleator.infer import Factor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "fold", "weighted_terms"]
 
-RULES = frozenset({"pathwise", "score", "stl", "dreg", "vimco"})
+RULES: Final = frozenset({"pathwise", "score", "stl", "dreg", "vimco"})
 
 
 def weighted_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
@@ -40,7 +40,7 @@ def weighted_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
                     f"bound that is no mean over particles cannot weigh a part of a datum; put all sites into the "
                     f"plate, run it whole, or use Trace_ELBO"
                 )
-    terms = trace_terms(model_trace, guide_trace)
+    terms = factor_terms(model, guide)
     dims = frozenset(frame.dim for frame in common if frame.dim is not None)
     scores = dict(_scores_by_rule(guide_trace, guide, dims))
     scale = _shared_scale(factors)

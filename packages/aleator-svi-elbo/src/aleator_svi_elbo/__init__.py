@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aleator_svi_elbo.early_stopping import EarlyStopping
     from aleator_svi_elbo.elbo import ELBO
     from aleator_svi_elbo.loss_module import LossModule
-    from aleator_svi_elbo.particle_terms import ParticleTerms, common_plates, trace_terms
+    from aleator_svi_elbo.particle_terms import ParticleTerms, common_plates, factor_terms, trace_terms
     from aleator_svi_elbo.summation import sum_to_dims
     from aleator_svi_elbo.svi import SVI
     from aleator_svi_elbo.trace_elbo import Trace_ELBO
@@ -25,6 +25,7 @@ __all__ = [
     "ParticleTerms",
     "Trace_ELBO",
     "common_plates",
+    "factor_terms",
     "sum_to_dims",
     "trace_terms",
 ]
@@ -37,6 +38,7 @@ _HOMES = {
     "ParticleTerms": "particle_terms",
     "Trace_ELBO": "trace_elbo",
     "common_plates": "particle_terms",
+    "factor_terms": "particle_terms",
     "sum_to_dims": "summation",
     "trace_terms": "particle_terms",
 }

@@ -24,6 +24,7 @@ __all__ = [
     "SiteTerms",
     "common_plates",
     "common_plates_of_traces",
+    "factor_terms",
     "terms_by_side",
     "trace_terms",
 ]
@@ -136,7 +137,11 @@ def trace_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
     The gradient of the surrogate's expectation is that of the log weight's: pathwise sites are differentiated directly;
     the score of any other site is multiplied by the costs it may have caused (Ranganath et al. 2014, eq. 6, by plates).
     """
-    model, guide = density(model_trace), density(guide_trace)
+    return factor_terms(density(model_trace), density(guide_trace))
+
+
+def factor_terms(model: Mapping[str, Factor], guide: Mapping[str, Factor]) -> ParticleTerms:
+    """Return the same from the densities of the two runs, for who has looked at them already."""
     common = common_plates([*model.values(), *guide.values()])
     dims = frozenset(frame.dim for frame in common if frame.dim is not None)
     log_p = {name: _summed(factor, common, dims) for name, factor in model.items()}
