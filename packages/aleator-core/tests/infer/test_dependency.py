@@ -94,8 +94,13 @@ def test_plain_shapes_are_not_host_reads(shape_only):
         lambda a: a.tolist(),
         lambda a: [1, 2, 3][a.long()],
         lambda a: torch.equal(a, a),
+        lambda a: torch.allclose(a, a),
+        lambda a: len(a.reshape(1).nonzero()),
+        lambda a: len(torch.ones(1)[a.reshape(1) > 0]),
+        lambda a: len(a.reshape(1).unique()),
+        lambda a: len(torch.masked_select(torch.ones(1), a.reshape(1) > 0)),
     ],
-    ids=["bool", "float", "int", "item", "tolist", "index", "equal"],
+    ids=["bool", "float", "int", "item", "tolist", "index", "equal", "allclose", "nonzero", "rows", "unique", "select"],
 )
 def test_host_read_steers_everything_after_it(read):
     """Peers cannot see control flow on values; here every read is one."""
@@ -105,6 +110,16 @@ def test_host_read_steers_everything_after_it(read):
         assert tracker.of(other) == frozenset()
         read(a)
         assert tracker.of(other) == {"a"}
+
+
+def test_indexing_by_numbers_is_no_host_read():
+    """SEMANTICS 11: how many rows come out is known beforehand, so nothing but the rows depends on the index."""
+    a = torch.tensor([0.0, 1.0])
+    with DependencyTracker() as tracker:
+        tracker.mark(a, ["a"])
+        rows = torch.arange(9.0)[a.long()]
+        assert tracker.of(rows) == {"a"}
+        assert tracker.control == frozenset()
 
 
 def test_nothing_is_watched_outside():

@@ -2,7 +2,8 @@
 
 Every operation that torch dispatches is seen, so that indexing, ``where``, in-place writes, views, modules and custom
 autograd functions are followed without a tensor subclass. What a program reads on the host (``item``, ``tolist``,
-``if tensor:``) can steer everything after it: from there on all sites are counted as dependent on it.
+``if tensor:``, the length of ``nonzero``) can steer everything after it: from there on all sites are counted as
+dependent on it.
 """
 
 from __future__ import annotations
@@ -116,9 +117,12 @@ class _DispatchWatch(TorchDispatchMode):
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
         inputs = tree_leaves((args, dict(kwargs)))
-        if func is torch.ops.aten._local_scalar_dense.default or func is torch.ops.aten.equal.default:
+        if torch.Tag.data_dependent_output in func.tags:
             self._tracker.read(args)
             return outputs
+        if torch.Tag.dynamic_output_shape in func.tags and _shape_tells(func, inputs):
+            # The host sees how many elements came out.
+            self._tracker.read(args)
         written = [
             leaf
             for value, argument in zip(args, func._schema.arguments, strict=False)
@@ -127,6 +131,13 @@ class _DispatchWatch(TorchDispatchMode):
         ]
         self._tracker.watch(inputs, outputs, written)
         return outputs
+
+
+def _shape_tells(func: Any, inputs: Sequence[Any]) -> bool:  # noqa: ANN401  # torch's protocol
+    """Whether the shape of an output says something about the inputs' values; indexing by numbers does not."""
+    if func is not torch.ops.aten.index.Tensor:
+        return True
+    return any(isinstance(leaf, Tensor) and leaf.dtype in (torch.bool, torch.uint8) for leaf in inputs[1:])
 
 
 _HOST_READS: frozenset[Callable[..., Any]] = frozenset({Tensor.tolist, Tensor.numpy, Tensor.__array__})

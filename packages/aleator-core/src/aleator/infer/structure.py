@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, final
 
 import torch
-from torch import Tensor
 
 from aleator import randomness
 from aleator.errors import UnsupportedModelError
 from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
-from aleator.infer.dependency import DependencyTracker
+from aleator.infer.dependency import NOTHING, DependencyTracker
 from aleator.infer.program_key import program_key
-from aleator.messenger import Messenger
+from aleator.infer.reach import NOTHING_REACHED, Reached, reached_by
+from aleator.infer.source_marker import SourceMarker
 from aleator.runtime import RUN, Run
 from aleator.scoring import is_deterministic, score_site
 from aleator.stash import StashKey
@@ -44,8 +44,9 @@ class SiteStructure:
         frames: the plates around it.
         batch_shape, event_shape: of its distribution, plates included.
         value_depends_on: the latent sites on which the distribution of the value depends.
-        factor_depends_on: the latent sites on which its log-probability depends, itself included.
+        factor_depends_on: the latent sites on which its log-probability or its scale depends, itself included.
         dims: for each reserved dim that is wider than 1 in its log-probability, the sites whose values have it.
+        reaches: of a site of the guide, the factors that its draw enters, directly or through later draws.
     """
 
     name: str
@@ -57,6 +58,7 @@ class SiteStructure:
     value_depends_on: frozenset[str]
     factor_depends_on: frozenset[str]
     dims: Mapping[int, frozenset[str]]
+    reaches: Reached = NOTHING_REACHED
 
 
 @final
@@ -85,6 +87,11 @@ def analyse(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Str
     ``__self__``) and the arguments' shapes. Who uses it compares each run with ``Structure.describes``, and calls
     ``forget`` and ``analyse`` again on a difference.
 
+    A value that is read on the host (``item``, ``if value:``) can steer the program, and what it would have done on
+    another value is not seen: every site after such a read counts as dependent on all latent sites before it. What
+    steers a program from outside of its arguments, such as a number in a closure, is not seen at all where sites,
+    plates and shapes stay the same: pass it as an argument.
+
     Example:
         >>> import torch, aleator
         >>> import aleator.distributions as dist
@@ -101,11 +108,9 @@ def analyse(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Str
         (['a'], ['a'])
     """
     key = program_key(model, guide, args, kwargs)
-    with _lock:
-        found = _structures.get(key)
-        if found is not None:
-            _structures.move_to_end(key)
-            return found
+    known = _known(key)
+    if known:
+        return known[0]
     structure = _analyse(model, guide, args, kwargs)
     _remember(key, structure)
     return structure
@@ -124,14 +129,15 @@ def annotate(
 ) -> Structure:
     """Put each site's ``SiteStructure`` into the stash of the sites of a run, under ``SITE_STRUCTURE``.
 
-    The structure is the known one of these programs where it has the sites, plates and shapes of the run. Else the run
-    at hand is analysed: the programs run again on its draws, so that they take the same way.
+    The structure is a known one of these programs that has the sites, plates and shapes of the run. Where there is
+    none, the run at hand is analysed: the programs run again on its draws, so that they take the same way.
 
     Raises:
         UnsupportedModelError: the programs took another way on the same draws.
     """
-    structure = analyse(model, guide, *args, **kwargs)
-    if not structure.describes(model_trace, guide_trace):
+    key = program_key(model, guide, args, kwargs)
+    structure = next((each for each in _known(key) if each.describes(model_trace, guide_trace)), None)
+    if structure is None:
         structure = _analyse(model, guide, args, kwargs, draws=guide_trace)
         if not structure.describes(model_trace, guide_trace):
             raise UnsupportedModelError(
@@ -139,16 +145,26 @@ def annotate(
                 f"shapes changed, so which values its terms depend on cannot be told; let it depend on its arguments "
                 f"and draws alone\n{model_trace.format_shapes()}"
             )
-        _remember(program_key(model, guide, args, kwargs), structure)
+        _remember(key, structure)
     for sites, trace in ((structure.model, model_trace), (structure.guide, guide_trace)):
         for name, site in sites.items():
             trace.nodes[name].stash[SITE_STRUCTURE] = site
     return structure
 
 
+def _known(key: Any) -> tuple[Structure, ...]:  # noqa: ANN401  # the programs' key
+    """Return the structures that these programs have shown, the latest found first."""
+    with _lock:
+        found = _structures.get(key, ())
+        if found:
+            _structures.move_to_end(key)
+        return found
+
+
 def _remember(key: Any, structure: Structure) -> None:  # noqa: ANN401  # the programs' key
     with _lock:
-        _structures[key] = structure
+        _structures[key] = (structure, *_structures.get(key, ())[: _WAYS - 1])
+        _structures.move_to_end(key)
         while len(_structures) > 256:
             _structures.popitem(last=False)
 
@@ -159,7 +175,9 @@ def forget(model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> None
         _structures.pop(program_key(model, guide, args, kwargs), None)
 
 
-_structures: OrderedDict[Any, Structure] = OrderedDict()
+# A program that takes several ways has a structure for each, up to this many.
+_WAYS = 16
+_structures: OrderedDict[Any, tuple[Structure, ...]] = OrderedDict()
 _lock = Lock()
 
 
@@ -173,6 +191,8 @@ def _analyse(
         guide_sites, guide_trace = _watch(guide, tracker, draws, reserved, args, kwargs)
         tracker.control = frozenset()
         model_sites, _ = _watch(model, tracker, guide_trace, reserved, args, kwargs)
+    reaches = reached_by(model_sites, guide_sites)
+    guide_sites = {name: replace(site, reaches=reaches[name]) for name, site in guide_sites.items()}
     found = [*guide_sites.values(), *model_sites.values()]
     widths = [len(site.batch_shape) for site in found]
     plates = [-frame.dim for site in found for frame in site.frames if frame.dim is not None]
@@ -187,7 +207,7 @@ def _watch(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> tuple[dict[str, SiteStructure], Trace]:
-    marker = _SourceMarker(tracker)
+    marker = SourceMarker(tracker)
     with TraceMessenger() as trace, marker:
         if replayed is None:
             program(*args, **kwargs)
@@ -202,47 +222,13 @@ def _watch(
     return sites, trace
 
 
-@final
-class _SourceMarker(Messenger):
-    """Makes each latent value a source of its own; it stands outside the program, and inside the trace."""
-
-    def __init__(self, tracker: DependencyTracker) -> None:
-        self._tracker = tracker
-        self.parents: dict[str, frozenset[str]] = {}
-
-    def postprocess_sample(self, site: Site) -> None:
-        """Note what the distribution depended on, and give the value a memory of its own with its name on it."""
-        self.parents[site.name] = self._tracker.of(_parameters_of(site.fn))
-        if not site.is_observed and isinstance(site.value, Tensor):
-            site.value = self._tracker.begin(site.value, site.name)
-
-
-_HOLDERS = (torch.distributions.Distribution, torch.distributions.Transform)
-
-
-def _parameters_of(fn: Any) -> list[Tensor]:  # noqa: ANN401  # any distribution
-    """Every tensor that a distribution, its bases and its transforms hold."""
-    found: list[Tensor] = []
-    seen: set[int] = set()
-    pending = [fn]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, Tensor):
-            found.append(item)
-        elif isinstance(item, (list, tuple)):
-            pending.extend(item)
-        elif isinstance(item, _HOLDERS) and id(item) not in seen:
-            seen.add(id(item))
-            pending.extend(vars(item).values())
-            pending.extend(getattr(item, slot) for slot in getattr(type(item), "__slots__", ()) if hasattr(item, slot))
-    return found
-
-
 def _describe(
     site: Site, tracker: DependencyTracker, parents: frozenset[str], reserved: Mapping[int, str]
 ) -> SiteStructure:
+    # The program has ended: what it read after this site did not steer this site.
+    tracker.control = NOTHING
     log_prob = score_site(site)[1]
-    depends = tracker.of(log_prob) | parents
+    depends = tracker.of((log_prob, site.scale)) | parents
     wide = [dim for dim in reserved if log_prob.dim() >= -dim and log_prob.shape[dim] > 1]
     return SiteStructure(
         site.name,
