@@ -174,7 +174,7 @@ def test_unknown_and_impossible_gradient_rules():
         aleator.sample("z", dist.Bernoulli(0.5))
 
     with pytest.raises(
-        UnsupportedModelError, match=r"site 'z' asks for the gradient rule 'dreg'.*\['pathwise', 'score'\]"
+        UnsupportedModelError, match=r"site 'z' asks for the gradient rule 'dreg'.*\['pathwise', 'score', 'stl'\]"
     ):
         Trace_ELBO().loss(model, guide, "dreg")
     with pytest.raises(

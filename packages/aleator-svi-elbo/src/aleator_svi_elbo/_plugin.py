@@ -28,7 +28,7 @@ def aleator_estimators() -> Iterable[EstimatorSpec]:
 
 @hookimpl
 def aleator_infer_keys() -> Iterable[str]:
-    """The gradient rule of a site: ``"pathwise"`` or ``"score"``."""
+    """The gradient rule of a guide's site: ``"pathwise"``, ``"score"``, ``"stl"``, or an estimator's own."""
     return ["gradient"]
 
 

@@ -21,11 +21,14 @@ class Trace_ELBO(ELBO):  # the field's name for it
     """Estimate the evidence lower bound with as few assumptions about the programs as possible.
 
     Sites with reparameterized draws are differentiated along the draw; others by the score function, each score
-    weighted by the costs of the plate elements it shares and of nothing else. Arguments are those of ``ELBO``.
+    weighted by the costs of the plate elements it shares and of nothing else. ``infer={"gradient": ...}`` on a site of
+    the guide asks for another rule: ``"score"``, or ``"stl"``, by which log q enters the gradient through the draw
+    only. Arguments are those of ``ELBO``.
 
     References:
         D. Wingate, T. Weber, "Automated Variational Inference in Probabilistic Programming" (2013).
         R. Ranganath, S. Gerrish, D. Blei, "Black Box Variational Inference" (2014), section 4.1.
+        G. Roeder, Y. Wu, D. Duvenaud, "Sticking the Landing" (2017).
 
     Example:
         >>> import torch, aleator
@@ -42,7 +45,7 @@ class Trace_ELBO(ELBO):  # the field's name for it
         vectorized_particles=True,
         subsampling=True,
         compilable=True,
-        gradient_rules=frozenset({"pathwise", "score"}),
+        gradient_rules=frozenset({"pathwise", "score", "stl"}),
         bound="elbo",
     )
 

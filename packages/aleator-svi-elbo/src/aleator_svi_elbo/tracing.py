@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aleator.capture import values_are_readable
-from aleator.errors import ModelGuideMismatchError, UnsupportedModelError
+from aleator.errors import ModelGuideMismatchError
 from aleator.handlers import Messenger, plate
 from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
@@ -19,9 +19,10 @@ from aleator.infer.checks import check_match, check_shapes
 from aleator.infer.structure import annotate, forget
 from aleator.settings import validation_enabled
 from aleator.validation import PENDING
+from aleator_svi_elbo.gradient_rules import RuledDraws, check_wishes, rules_of
+from aleator_svi_elbo.path_density import attach_path_densities
 
 if TYPE_CHECKING:
-    from aleator.infer import AbstractEstimator
     from aleator.sites import Site
     from aleator.trace import Trace
     from aleator_svi_elbo.elbo import ELBO
@@ -47,7 +48,8 @@ def trace_pair(
     Raises:
         ModelGuideMismatchError, UnsupportedModelError, ValueError: naming the site that does not fit.
     """
-    with DetachedDraws(), TraceMessenger() as guide_trace:
+    draws = RuledDraws(rules_of(estimator))
+    with draws, TraceMessenger() as guide_trace:
         guide(*args, **kwargs)
     estimator.after_guide(guide_trace)
     with TraceMessenger() as model_trace, ReplayMessenger(trace=guide_trace):
@@ -58,6 +60,8 @@ def trace_pair(
         check_shapes(guide_trace, "guide")
         check_shapes(model_trace, "model")
         check_minibatches(model_trace, guide_trace)
+    if draws.path_sites:
+        attach_path_densities(guide, guide_trace, draws.path_sites, args, kwargs)
     return Pair(model_trace, guide_trace)
 
 
@@ -163,43 +167,6 @@ def _trace_under_plate(
     return pair
 
 
-def check_wishes(estimator: AbstractEstimator, model_trace: Trace, guide_trace: Trace) -> None:
-    """Refuse what a site asks for in ``infer`` and the estimator states it cannot do.
-
-    Raises:
-        UnsupportedModelError: naming the site, the wish and the capability.
-    """
-    capabilities = estimator.capabilities
-    for trace in (guide_trace, model_trace):
-        for name, site in trace.nodes.items():
-            if site.type != "sample":
-                continue
-            infer = site.infer
-            if infer and not site.is_observed:
-                if infer.get("enumerate") and not capabilities.enumeration:
-                    raise UnsupportedModelError(
-                        f"site {name!r} asks for enumeration, but {type(estimator).__name__} does not enumerate "
-                        f"(capability 'enumeration'); use TraceEnum_ELBO, or take the mark away"
-                    )
-                rule = infer.get("gradient")
-                if rule is not None and rule not in capabilities.gradient_rules:
-                    raise UnsupportedModelError(
-                        f"site {name!r} asks for the gradient rule {rule!r}, but {type(estimator).__name__} has "
-                        f"{sorted(capabilities.gradient_rules)} (capability 'gradient_rules')"
-                    )
-                if rule == "pathwise" and trace is guide_trace and not site.fn.has_rsample:
-                    raise UnsupportedModelError(
-                        f"guide site {name!r} asks for the gradient rule 'pathwise', but {type(site.fn).__name__} has "
-                        f"no reparameterized draw; use 'score', or leave the rule out"
-                    )
-            if trace is guide_trace and not capabilities.non_reparam and not site.is_observed:
-                if not getattr(site.fn, "has_rsample", False):
-                    raise UnsupportedModelError(
-                        f"guide site {name!r} has no reparameterized draw ({type(site.fn).__name__}), and "
-                        f"{type(estimator).__name__} needs one (capability 'non_reparam'); use Trace_ELBO"
-                    )
-
-
 class _NestingError(ValueError):
     """Plates take more dims than were left for them."""
 
@@ -221,16 +188,6 @@ class NestingGuard(Messenger):
                 f"{self._estimator}(max_plate_nesting={self._nesting}) leaves to plates; vectorized particles take "
                 f"the dim left of them: state a larger max_plate_nesting, or leave it out"
             )
-
-
-@final
-class DetachedDraws(Messenger):
-    """Cuts the gradient along the draws of guide sites that ask for the score function."""
-
-    def postprocess_sample(self, site: Site) -> None:
-        """Detach the draw."""
-        if site.infer and site.infer.get("gradient") == "score" and not site.is_observed:
-            site.value = site.value.detach()
 
 
 @final
