@@ -119,7 +119,7 @@ def test_a_guide_that_draws_outside_of_its_sites_is_found():
 
     with (
         aleator.ParamStore() as store,
-        pytest.raises(ParameterError, match="'z': Normal expects 'log q run again.*dropout"),
+        pytest.raises(ParameterError, match=r"'z': Normal expects 'log q run again.*dropout"),
     ):
         with aleator.rng(0):
             SVI(model, noisy, Adam(lr=0.1), Trace_ELBO(), progress=False).step()
