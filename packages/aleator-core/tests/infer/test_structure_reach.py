@@ -77,6 +77,9 @@ def test_a_value_that_is_no_tensor_counts_as_read():
         def sample(self, sample_shape=()):
             return "yes"
 
+        def __call__(self):
+            return self.sample()
+
         def log_prob(self, value):
             return ZERO
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aleator.infer import Factor, density
 from aleator.scoring import is_deterministic
-from aleator_svi_elbo.rao_blackwell import Costs
+from aleator_svi_elbo.rao_blackwell import ScoreWeights, all_costs
 from aleator_svi_elbo.summation import sum_to_dims
 
 if TYPE_CHECKING:
@@ -140,8 +140,13 @@ def trace_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
     return factor_terms(density(model_trace), density(guide_trace))
 
 
-def factor_terms(model: Mapping[str, Factor], guide: Mapping[str, Factor]) -> ParticleTerms:
-    """Return the same from the densities of the two runs, for who has looked at them already."""
+def factor_terms(
+    model: Mapping[str, Factor], guide: Mapping[str, Factor], weights: ScoreWeights = all_costs
+) -> ParticleTerms:
+    """Return the same from the densities of the two runs, for who has looked at them already.
+
+    ``weights`` finds what each score is multiplied by.
+    """
     common = common_plates([*model.values(), *guide.values()])
     dims = frozenset(frame.dim for frame in common if frame.dim is not None)
     log_p = {name: _summed(factor, common, dims) for name, factor in model.items()}
@@ -151,24 +156,17 @@ def factor_terms(model: Mapping[str, Factor], guide: Mapping[str, Factor]) -> Pa
     sites = SiteTerms(log_p, log_q, prod(frame.scale for frame in common))
     if not scores:
         return ParticleTerms(log_weight, log_weight, log_weight.new_zeros(()), sites)
-    costs = Costs(common)
-    for factor in model.values():
-        costs.add(factor, 1.0)
-    for factor in guide.values():
-        costs.add(factor, -1.0)
-    surrogate = log_weight
-    score_sum: Tensor | None = None
+    weight_of = weights(model, guide, common)
+    own, terms = [], []
     for factor in scores:
         score = factor.score
         assert score is not None
+        own.append(sum_to_dims(score, dims))
+        terms.append(sum_to_dims(score * weight_of(factor), dims))
         # log q of a score site enters the value, and has no gradient of its own.
-        term = sum_to_dims(score * costs.of(factor), dims)
-        value = log_q[factor.name]
-        surrogate = surrogate + term + (value - value.detach()) - term.detach()
-        own = sum_to_dims(score, dims)
-        score_sum = own if score_sum is None else score_sum + own
-    assert score_sum is not None
-    return ParticleTerms(log_weight, surrogate, score_sum, sites)
+        terms.append(log_q[factor.name])
+    total = _total(terms)
+    return ParticleTerms(log_weight, log_weight + (total - total.detach()), _total(own), sites)
 
 
 def common_plates(factors: Iterable[Factor]) -> Frames:
