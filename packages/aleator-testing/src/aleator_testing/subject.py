@@ -1,0 +1,76 @@
+"""What is checked: an estimator that the kit can make in several forms."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, final
+
+from aleator.infer import AbstractEstimator, get_estimator
+
+if TYPE_CHECKING:
+    from aleator.infer import Capabilities
+
+__all__ = ["Subject"]
+
+Factory = Callable[..., AbstractEstimator]
+
+
+@final
+class Subject:
+    """An estimator under test.
+
+    Args:
+        factory: the estimator's class, a function ``(**overrides) -> estimator``, or a registered name.
+
+    Raises:
+        TypeError: the factory is none of these, or does not give an estimator.
+
+    Example:
+        >>> from aleator_testing.reference import ReferenceELBO
+        >>> subject = Subject(ReferenceELBO)
+        >>> subject.name, subject.make(num_particles=2).num_particles, subject.supports("non_reparam")
+        ('ReferenceELBO', 2, True)
+    """
+
+    def __init__(self, factory: Factory | str) -> None:
+        self.registered_name = factory if isinstance(factory, str) else None
+        found = get_estimator(factory) if isinstance(factory, str) else factory
+        if not callable(found):
+            raise TypeError(
+                f"the kit checks an estimator's class, a function that makes one, or a registered name, but found "
+                f"{type(found).__name__}"
+            )
+        self.factory: Factory = found
+        made = found()
+        if not isinstance(made, AbstractEstimator):
+            raise TypeError(f"{self.name} gave {type(made).__name__}, which is no AbstractEstimator")
+        self.estimator_class = type(made)
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.registered_name or getattr(self.factory, "__name__", None) or repr(self.factory)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the estimator declares."""
+        return self.estimator_class.capabilities
+
+    def make(self, **overrides: Any) -> AbstractEstimator:  # noqa: ANN401  # the estimator's own arguments
+        """Make an estimator."""
+        return self.factory(**overrides)
+
+    def supports(self, capability: str) -> bool:
+        """Tell whether a capability is declared: a field that is true, or a gradient rule."""
+        value = getattr(self.capabilities, capability, None)
+        return value if isinstance(value, bool) else capability in self.capabilities.gradient_rules
+
+    def accepts(self, argument: str) -> bool:
+        """Tell whether the factory takes a keyword."""
+        try:
+            parameters = inspect.signature(self.factory).parameters
+        except ValueError:
+            return False
+        takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+        return argument in parameters or (takes_any and argument in inspect.signature(self.estimator_class).parameters)
