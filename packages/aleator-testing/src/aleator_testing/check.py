@@ -26,11 +26,11 @@ GROUPS: dict[str, str] = {
 }
 
 
-class CheckFailure(AssertionError):  # noqa: N818  # an AssertionError by its nature, named as reports name it
+class CheckFailure(AssertionError):
     """What a check found, what it expected, and where it is explained."""
 
 
-class NotApplicable(Exception):  # noqa: N818  # no error: the reason why a check says nothing about this estimator
+class NotApplicable(Exception):
     """The reason why a check does not apply: a capability that is not declared, or a package that is not installed."""
 
 

@@ -104,9 +104,9 @@ def _failed(check: Check, message: str, expected_failure: str | None, started: f
 def _own_world() -> Iterator[None]:
     """Give a check its own store, random numbers and settings, with warnings as errors; leave the caller's alone."""
     with preserve(), ParamStore(), validation_enabled(True), warnings.catch_warnings():
-        # Reading numpy is torch's own, once per process: no estimator could help it.
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=".*[Nn]um[Pp]y.*")
+        warnings.simplefilter("error")  # noqa: TID251  # for the extent of a check, and put back after it
+        # That torch finds no numpy is said once per process, to whom it meets first: no estimator could help it.
+        warnings.filterwarnings("ignore", message=".*[Nn]um[Pp]y.*")  # noqa: TID251  # as above
         with torch.enable_grad():
             aleator.set_rng_seed(20)
             yield
