@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
+from aleator.distributions import Unit
 from aleator.errors import UnsupportedModelError
 from aleator.handlers import Messenger
 from aleator.infer.factor import DETACHED_DRAW
@@ -116,11 +117,12 @@ def refusals(estimator: AbstractEstimator, model_trace: Trace, guide_trace: Trac
                 if infer.get("gradient") is not None:
                     place = guide_trace.nodes.get(name)
                     yield from _refused_rule(estimator, site, site if is_guide else place, is_guide)
-            if is_guide and not capabilities.non_reparam and not site.is_observed:
-                if not getattr(site.fn, "has_rsample", False):
+            if is_guide and not capabilities.non_reparam and not getattr(site.fn, "has_rsample", False):
+                # Data in a guide is a term added by ``factor``, which says so itself.
+                if not site.is_observed or isinstance(site.fn, Unit):
                     yield (
                         name,
-                        f"guide site {name!r} has no reparameterized draw ({type(site.fn).__name__}), and "
+                        f"guide site {name!r} has no reparameterized draw ({_family(site.fn)}), and "
                         f"{type(estimator).__name__} needs one (capability 'non_reparam'); use Trace_ELBO",
                     )
 

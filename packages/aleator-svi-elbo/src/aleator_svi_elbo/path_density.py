@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 from torch.utils._pytree import tree_map_only
 
 from aleator import get_param_store
@@ -24,7 +23,8 @@ from aleator.handlers.trace import TraceMessenger
 from aleator.infer.factor import PATH_DENSITY
 from aleator.runtime import Run
 from aleator.scoring import score_site
-from aleator.validation import PENDING, PendingChecks, check_arguments, is_enabled
+from aleator.validation import PendingChecks
+from aleator_svi_elbo.agreement import are_noted, note_difference
 
 if TYPE_CHECKING:
     from aleator.sites import Site
@@ -96,26 +96,11 @@ def _own_buffers() -> Iterator[None]:
         yield
 
 
-@final
-class _SameNumber(constraints.Constraint):
-    """Holds where the difference between the two runs' log q is rounding."""
-
-    def check(self, value: Tensor) -> Tensor:
-        """Say where the difference is small, or is no number at all, which other checks name."""
-        return (value.abs() <= 1e-3) | value.isnan()
-
-    def __repr__(self) -> str:
-        return "zero (a guide that draws outside of its sites, by dropout for instance, has another log q each time)"
-
-
-_SAME_NUMBER = _SameNumber()
+_REASON = "a guide that draws outside of its sites, by dropout for instance, has another log q each time"
 
 
 def _note_difference(site: Site, density: Tensor) -> None:
-    pending = PENDING.get()
-    if pending is None or not pending.keep or not is_enabled():
-        return
-    with torch.no_grad():
-        log_prob = score_site(site)[1]
-        difference = (density - log_prob) / log_prob.abs().clamp(min=1.0)
-    check_arguments(site.fn, (("log q run again, less log q", _SAME_NUMBER, difference),))
+    if are_noted():
+        with torch.no_grad():
+            log_prob = score_site(site)[1]
+        note_difference(site.fn, "log q run again, less log q", density, log_prob, _REASON)
