@@ -43,12 +43,11 @@ PLANNED_INFER: Mapping[str, tuple[str, ...]] = {
         "JitTraceMeanField_ELBO",
     ),
     "aleator-posterior": ("TracePredictive", "Predictive"),
-    "aleator-svi-elbo": ("TraceGraph_ELBO", "TraceMeanField_ELBO", "functional"),
+    "aleator-svi-elbo": ("functional",),
 }
 PLANNED_HANDLERS: Mapping[str, tuple[str, ...]] = {"aleator-enum-discrete": ("enum", "infer_discrete")}
 PLANNED_INFER_KEYS: Mapping[str, tuple[str, ...]] = {
     "aleator-enum-discrete": ("enumerate", "expand", "num_samples", "prune"),
-    "aleator-svi-elbo": ("baseline",),
 }
 
 

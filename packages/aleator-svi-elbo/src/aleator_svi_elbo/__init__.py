@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from aleator_svi_elbo.summation import sum_to_dims
     from aleator_svi_elbo.svi import SVI
     from aleator_svi_elbo.trace_elbo import Trace_ELBO
+    from aleator_svi_elbo.trace_graph_elbo import TraceGraph_ELBO
+    from aleator_svi_elbo.trace_mean_field_elbo import TraceMeanField_ELBO
 
 __all__ = [
     "ELBO",
@@ -23,6 +25,8 @@ __all__ = [
     "EarlyStopping",
     "LossModule",
     "ParticleTerms",
+    "TraceGraph_ELBO",
+    "TraceMeanField_ELBO",
     "Trace_ELBO",
     "common_plates",
     "factor_terms",
@@ -36,6 +40,8 @@ _HOMES = {
     "EarlyStopping": "early_stopping",
     "LossModule": "loss_module",
     "ParticleTerms": "particle_terms",
+    "TraceMeanField_ELBO": "trace_mean_field_elbo",
+    "TraceGraph_ELBO": "trace_graph_elbo",
     "Trace_ELBO": "trace_elbo",
     "common_plates": "particle_terms",
     "factor_terms": "particle_terms",

@@ -23,13 +23,23 @@ def aleator_estimators() -> Iterable[EstimatorSpec]:
             target="aleator_svi_elbo.trace_elbo:Trace_ELBO",
             summary="pathwise gradients, score function with plate-wise Rao-Blackwellization elsewhere",
         ),
+        EstimatorSpec(
+            name="TraceGraph_ELBO",
+            target="aleator_svi_elbo.trace_graph_elbo:TraceGraph_ELBO",
+            summary="as Trace_ELBO, with Rao-Blackwellization by dependence, and baselines",
+        ),
+        EstimatorSpec(
+            name="TraceMeanField_ELBO",
+            target="aleator_svi_elbo.trace_mean_field_elbo:TraceMeanField_ELBO",
+            summary="analytic divergences where they are known and right, draws elsewhere",
+        ),
     ]
 
 
 @hookimpl
 def aleator_infer_keys() -> Iterable[str]:
-    """The gradient rule of a guide's site: ``"pathwise"``, ``"score"``, ``"stl"``, or an estimator's own."""
-    return ["gradient"]
+    """The gradient rule of a guide's site (``"pathwise"``, ``"score"``, ``"stl"`` or one's own), its baseline."""
+    return ["gradient", "baseline"]
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aleator.infer import AbstractEstimator, Estimate
 from aleator.runtime import Run
+from aleator_svi_elbo.baselines import refuse_baselines
 from aleator_svi_elbo.particle_terms import MeanTerms, ParticleTerms, common_plates_of_traces, trace_terms
 from aleator_svi_elbo.tracing import Pair, trace_looped, trace_vectorized
 
@@ -81,6 +82,8 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
     is_front_door = True
     needs_structure: ClassVar[bool] = False
     """Whether ``particle_terms`` looks at ``site.stash[SITE_STRUCTURE]``: on which values each site depends."""
+    takes_baselines: ClassVar[bool] = False
+    """Whether ``particle_terms`` reads ``infer["baseline"]`` of the guide's sites; else such a site is refused."""
 
     num_particles: int = 1
     max_plate_nesting: float = math.inf
@@ -132,10 +135,10 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         with Run():
             if self.num_particles > 1 and self.vectorize_particles:
                 pair = trace_vectorized(self, model, guide, args, kwargs)
-                return self._fold(_as_stack(self.particle_terms(*pair), self.num_particles), pair)
+                return self._fold(_as_stack(self._terms(pair), self.num_particles), pair)
             terms = []
             for pair in trace_looped(self, model, guide, args, kwargs):
-                terms.append(self.particle_terms(*pair))
+                terms.append(self._terms(pair))
             if self.num_particles == 1 and type(self).reduce is ELBO.reduce:
                 return _estimate(terms[0], terms[0].log_weight, terms[0].surrogate, pair)
             return self._fold(_stack(terms), pair)
@@ -147,7 +150,7 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
             yield self.estimate(model, guide, *args, **kwargs)
             return
         for pair in trace_looped(self, model, guide, args, kwargs, freeing=True):
-            terms = self.particle_terms(*pair)
+            terms = self._terms(pair)
             part = _estimate(terms, terms.log_weight, terms.surrogate, pair)
             aux = MeanTerms([part.aux], count, is_whole=False)
             yield Estimate(part.loss / count, part.surrogate / count, aux, part.updates)
@@ -157,6 +160,11 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         from aleator_svi_elbo.loss_module import LossModule
 
         return LossModule(self, model, guide, example_args, kwargs)
+
+    def _terms(self, pair: Pair) -> ParticleTerms:
+        if not self.takes_baselines:
+            refuse_baselines(type(self).__name__, pair.guide_trace)
+        return self.particle_terms(*pair)
 
     def _fold(self, terms: ParticleTerms, pair: Pair) -> Estimate:
         return _estimate(terms, *self.reduce(terms), pair)

@@ -23,6 +23,8 @@ from aleator_renyi.renyi_elbo import RenyiELBO as RenyiELBO
 from aleator_svi_elbo.elbo import ELBO as ELBO
 from aleator_svi_elbo.svi import SVI as SVI
 from aleator_svi_elbo.trace_elbo import Trace_ELBO as Trace_ELBO
+from aleator_svi_elbo.trace_graph_elbo import TraceGraph_ELBO as TraceGraph_ELBO
+from aleator_svi_elbo.trace_mean_field_elbo import TraceMeanField_ELBO as TraceMeanField_ELBO
 
 __all__ = [
     "AbstractEstimator",
@@ -48,6 +50,10 @@ def get_estimator(name: Literal["ELBO"]) -> type[ELBO]: ...
 def get_estimator(name: Literal["IWAE"]) -> type[IWAE]: ...
 @overload
 def get_estimator(name: Literal["RenyiELBO"]) -> type[RenyiELBO]: ...
+@overload
+def get_estimator(name: Literal["TraceGraph_ELBO"]) -> type[TraceGraph_ELBO]: ...
+@overload
+def get_estimator(name: Literal["TraceMeanField_ELBO"]) -> type[TraceMeanField_ELBO]: ...
 @overload
 def get_estimator(name: Literal["Trace_ELBO"]) -> type[Trace_ELBO]: ...
 @overload
