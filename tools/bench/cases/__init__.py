@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "load"]
 
-NAMES = ("weighing", "eight_schools", "logistic_regression", "chain", "importance_weighted")
+NAMES = ("weighing", "eight_schools", "logistic_regression", "chain", "importance_weighted", "bernoulli_chain")
 
 
 def load(name: str) -> Case:
