@@ -37,7 +37,7 @@ def respects_scale_mask(subject: Subject) -> None:
 
 @check(21, group="D", level="fast", cost="tens of estimates")
 def respects_condition_block_replay_substitute(subject: Subject) -> None:
-    """A conditioned latent is data, a blocked site is not there, replayed draws and given parameters are used as given."""
+    """A conditioned latent is data, a blocked site is not there, replayed draws and given parameters are used."""
     single = problems()["single-normal"]
     estimator = made(subject)
     truth = reference(estimator, single)
