@@ -12,9 +12,9 @@ import aleator_svi_elbo.tracing as tracing
 from aleator import handlers
 from aleator.errors import ParameterError, UnsupportedModelError
 from aleator.infer import density
+from aleator.infer.gradient_rules import GRADIENT_RULES, GradientRule
 from aleator.optim import Adam
 from aleator_svi_elbo import SVI, Trace_ELBO
-from aleator_svi_elbo.gradient_rules import GRADIENT_RULES, GradientRule
 from exact_expectation import D
 
 ONE = D(1.0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aleator.sites import Site
     from aleator.trace import Trace
 
-__all__ = ["ancestors_of", "divergence", "divergences", "obstacle"]
+__all__ = ["ancestors_of", "divergence", "divergences", "obstacle", "reasons_to_draw"]
 
 ANALYTIC_RULES = (None, "pathwise")
 
@@ -42,6 +42,23 @@ def divergences(model_trace: Trace, guide_trace: Trace) -> dict[str, Factor]:
         if kl is not None:
             found[name] = _as_factor(guide_site, kl)
     return found
+
+
+def reasons_to_draw(model_trace: Trace, guide_trace: Trace) -> Mapping[str, str]:
+    """Return why a latent site's term is estimated by its draw, for each site where it is."""
+    known = divergences(model_trace, guide_trace)
+    ancestors = ancestors_of(guide_trace)
+    found = {}
+    for name, site in guide_trace.nodes.items():
+        if site.type == "sample" and not site.is_observed and name not in known:
+            other = model_trace.nodes.get(name)
+            reason = "auxiliary" if other is None else obstacle(other, site, ancestors)
+            found[name] = reason or f"no rule for {_family(site.fn)} and {_family(other and other.fn)}"
+    return found
+
+
+def _family(fn: Any) -> str:  # noqa: ANN401  # any distribution
+    return type(getattr(fn, "base_dist", fn) if type(fn).__name__ == "Independent" else fn).__name__
 
 
 def obstacle(model_site: Site, guide_site: Site, ancestors: Mapping[str, frozenset[str]]) -> str | None:

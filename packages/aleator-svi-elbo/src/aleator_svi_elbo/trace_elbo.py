@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
+from aleator.infer import density
+from aleator.infer.gradient_rules import applied_rule
 from aleator.plugins import Capabilities
 from aleator_svi_elbo.elbo import ELBO
 from aleator_svi_elbo.particle_terms import ParticleTerms, trace_terms
+from aleator_svi_elbo.score_costs import shared_by_plates
 
 if TYPE_CHECKING:
     from aleator.trace import Trace
@@ -52,3 +56,11 @@ class Trace_ELBO(ELBO):  # the field's name for it
     def particle_terms(self, model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
         """Return log p - log q, and the surrogate with Rao-Blackwellized score terms."""
         return trace_terms(model_trace, guide_trace)
+
+    def explain_sites(self, model_trace: Trace, guide_trace: Trace) -> Mapping[str, Mapping[str, str]]:
+        """Return how each draw of the guide is differentiated, and what its score is multiplied by."""
+        return {
+            name: {"gradient": applied_rule(site), "kl": "Monte Carlo", "score costs": shared_by_plates(factor)}
+            for name, factor in density(guide_trace).items()
+            if not (site := guide_trace.nodes[name]).is_observed
+        }

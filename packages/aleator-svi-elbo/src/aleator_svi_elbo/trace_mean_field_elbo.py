@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
 from aleator.infer import density
+from aleator.infer.gradient_rules import applied_rule
 from aleator.plugins import Capabilities
 from aleator.trace import Trace
 from aleator_svi_elbo.elbo import ELBO
-from aleator_svi_elbo.mean_field import divergences
+from aleator_svi_elbo.mean_field import divergences, reasons_to_draw
 from aleator_svi_elbo.particle_terms import ParticleTerms, factor_terms
+from aleator_svi_elbo.score_costs import shared_by_plates
 
 if TYPE_CHECKING:
     from aleator.infer import Factor
@@ -61,6 +63,19 @@ class TraceMeanField_ELBO(ELBO):  # the field's name for it
         known = divergences(model_trace, guide_trace)
         guide = density(_without(guide_trace, known))
         return factor_terms(density(_without(model_trace, known)), {**guide, **known})
+
+    def explain_sites(self, model_trace: Trace, guide_trace: Trace) -> Mapping[str, Mapping[str, str]]:
+        """Return how each draw of the guide is differentiated, and whether its divergence is in closed form."""
+        reasons = reasons_to_draw(model_trace, guide_trace)
+        table = {}
+        for name, factor in density(guide_trace).items():
+            site = guide_trace.nodes[name]
+            if not site.is_observed:
+                reason = reasons.get(name)
+                kl = "analytic" if reason is None else f"Monte Carlo: {reason}"
+                costs = shared_by_plates(factor)
+                table[name] = {"gradient": applied_rule(site), "kl": kl, "score costs": costs}
+        return table
 
 
 def _without(trace: Trace, known: Mapping[str, Factor]) -> Trace:

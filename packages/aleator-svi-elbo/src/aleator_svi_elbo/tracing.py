@@ -16,10 +16,10 @@ from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
 from aleator.infer import analyse
 from aleator.infer.checks import check_match, check_shapes
+from aleator.infer.gradient_rules import RuledDraws, check_wishes, rules_of
 from aleator.infer.structure import annotate, forget
 from aleator.settings import validation_enabled
 from aleator.validation import PENDING
-from aleator_svi_elbo.gradient_rules import RuledDraws, check_wishes, rules_of
 from aleator_svi_elbo.path_density import attach_path_densities
 
 if TYPE_CHECKING:

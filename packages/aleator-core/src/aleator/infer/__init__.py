@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import cast
 
 from aleator.infer.estimator import AbstractEstimator, Estimate
+from aleator.infer.explain import explain
+from aleator.infer.explain_table import Explanation, SiteRow
 from aleator.infer.factor import Factor, Role, density
 from aleator.infer.potential import Potential, potential
 from aleator.infer.step import pure_step
@@ -20,13 +22,16 @@ __all__ = [
     "AbstractEstimator",
     "Capabilities",
     "Estimate",
+    "Explanation",
     "Factor",
     "Potential",
     "Role",
+    "SiteRow",
     "SiteStructure",
     "Structure",
     "analyse",
     "density",
+    "explain",
     "get_estimator",
     "is_available",
     "potential",

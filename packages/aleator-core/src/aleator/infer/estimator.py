@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
 from aleator.plugins.capabilities import Capabilities
 from aleator.runtime import Run
+
+if TYPE_CHECKING:
+    from aleator.trace import Trace
 
 __all__ = ["AbstractEstimator", "Estimate"]
 
@@ -69,6 +72,17 @@ class AbstractEstimator(ABC):
     def estimates(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Iterator[Estimate]:  # noqa: ANN401  # the programs' own
         """Yield independent parts that sum to one estimate, so that each can be differentiated and freed on its own."""
         yield self.estimate(model, guide, *args, **kwargs)
+
+    def explain_sites(self, model_trace: Trace, guide_trace: Trace) -> Mapping[str, Mapping[str, str]]:
+        """Return what this estimator does at each site, in words, for ``aleator.infer.explain``.
+
+        Args:
+            model_trace, guide_trace: a run of the programs; its sites have their ``SITE_STRUCTURE`` in their stash.
+
+        Returns:
+            By site and column: ``"gradient"``, ``"kl"``, ``"score costs"``, ``"baseline"``, or a column of its own.
+        """
+        return {}
 
     @final
     def loss(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401  # the programs' own

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, final
 
 from aleator.distributions import Unit
 from aleator.errors import UnsupportedModelError
-from aleator.handlers import Messenger
 from aleator.infer.factor import DETACHED_DRAW
+from aleator.messenger import Messenger
 
 if TYPE_CHECKING:
-    from aleator.infer import AbstractEstimator
-    from aleator.plugins import Capabilities
+    from aleator.infer.estimator import AbstractEstimator
+    from aleator.plugins.capabilities import Capabilities
     from aleator.sites import Site
     from aleator.trace import Trace
 
