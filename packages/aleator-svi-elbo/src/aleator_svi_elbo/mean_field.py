@@ -53,7 +53,7 @@ def reasons_to_draw(model_trace: Trace, guide_trace: Trace) -> Mapping[str, str]
         if site.type == "sample" and not site.is_observed and name not in known:
             other = model_trace.nodes.get(name)
             reason = "auxiliary" if other is None else obstacle(other, site, ancestors)
-            found[name] = reason or f"no rule for {_family(site.fn)} and {_family(other and other.fn)}"
+            found[name] = reason or f"no rule {_family(site.fn)} to {_family(other and other.fn)}"
     return found
 
 
@@ -77,7 +77,7 @@ def obstacle(model_site: Site, guide_site: Site, ancestors: Mapping[str, frozens
     name = guide_site.name
     for source in _sources(model_site) | _sources(guide_site):
         if name in ancestors.get(source, ()):
-            return f"{source} depends on it in the guide"
+            return f"q({source}) uses it"
     return None
 
 

@@ -15,4 +15,4 @@ def shared_by_plates(factor: Factor) -> str:
     if factor.score is None:
         return ""
     names = sorted(frame.name for frame in factor.frames)
-    return f"all sites, within each element of {', '.join(names)}" if names else "all sites"
+    return f"all sites, per element of {', '.join(names)}" if names else "all sites"

@@ -72,7 +72,7 @@ class TraceMeanField_ELBO(ELBO):  # the field's name for it
             site = guide_trace.nodes[name]
             if not site.is_observed:
                 reason = reasons.get(name)
-                kl = "analytic" if reason is None else f"Monte Carlo: {reason}"
+                kl = "analytic" if reason is None else f"Monte Carlo ({reason})"
                 costs = shared_by_plates(factor)
                 table[name] = {"gradient": applied_rule(site), "kl": kl, "score costs": costs}
         return table
