@@ -155,6 +155,24 @@ def expected(case: Case, estimator: Any) -> tuple[Tensor, Tensor]:
     """Loss and gradient of an estimator, averaged over all draws, particles and subsamples."""
     theta = case.parameters()
     value, gradient = torch.zeros((), dtype=torch.float64), torch.zeros_like(theta)
+    for weight, loss, grad in estimates(case, estimator, theta):
+        value += weight * loss
+        gradient += weight * grad
+    return value, gradient
+
+
+def moments(case: Case, estimator: Any) -> tuple[Tensor, Tensor]:
+    """Mean and variance of an estimator's gradient, each over all draws, particles and subsamples."""
+    theta = case.parameters()
+    mean, square = torch.zeros_like(theta), torch.zeros_like(theta)
+    for weight, _, grad in estimates(case, estimator, theta):
+        mean += weight * grad
+        square += weight * grad**2
+    return mean, square - mean**2
+
+
+def estimates(case: Case, estimator: Any, theta: Tensor) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """Yield probability, loss and gradient for every combination of draws."""
     shapes = {name: case.shape(name) for name in case.latents}
     particles = estimator.num_particles
     stacked = estimator.vectorize_particles and particles > 1
@@ -164,9 +182,7 @@ def expected(case: Case, estimator: Any) -> tuple[Tensor, Tensor]:
             with Forced([case.by_site(raw) for raw, _ in combination], stacked, subset) as forced:
                 estimate = estimator.estimate(case.model, case.guide, theta)
             weight = forced.probability * math.prod(weight for _, weight in combination) / len(subsets)
-            value += weight * estimate.loss
-            gradient += weight * torch.autograd.grad(estimate.surrogate, theta)[0]
-    return value, gradient
+            yield weight, estimate.loss, torch.autograd.grad(estimate.surrogate, theta)[0]
 
 
 def runs(case: Case, particles: int) -> int:
