@@ -10,7 +10,15 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "load"]
 
-NAMES = ("weighing", "eight_schools", "logistic_regression", "chain", "importance_weighted", "bernoulli_chain")
+NAMES = (
+    "weighing",
+    "eight_schools",
+    "logistic_regression",
+    "chain",
+    "importance_weighted",
+    "bernoulli_chain",
+    "mean_field",
+)
 
 
 def load(name: str) -> Case:
