@@ -54,12 +54,6 @@ class Baselines:
 
     def __call__(self, model: Factors, guide: Factors, common: Frames) -> Callable[[Factor], Tensor | float]:
         """Return the function from a factor of the guide to what its score is multiplied by."""
-        for name in self._options:
-            if guide[name].score is None:
-                raise UnsupportedModelError(
-                    f"guide site {name!r} has a baseline, but its gradient follows the draw, so that there is no score "
-                    f"to multiply; take the baseline away, or ask for the score by infer={{'gradient': 'score'}}"
-                )
         weight_of = self._weights(model, guide, common)
         scale = math.prod(frame.scale for frame in common)
         dims = frozenset(frame.dim for frame in common if frame.dim is not None)
@@ -114,11 +108,11 @@ def misplaced_baselines(model_trace: Trace, guide_trace: Trace) -> Iterator[tupl
             )
 
 
-def site_baselines(model_trace: Trace, guide_trace: Trace) -> dict[str, BaselineOptions]:
+def site_baselines(model_trace: Trace, guide_trace: Trace, guide: Factors) -> dict[str, BaselineOptions]:
     """Return the options of the guide's sites that have a baseline.
 
     Raises:
-        ValueError: naming the site, where its options cannot be met.
+        UnsupportedModelError: naming the site, where its options cannot be met.
     """
     for _, reason in misplaced_baselines(model_trace, guide_trace):
         raise UnsupportedModelError(reason)
@@ -126,8 +120,14 @@ def site_baselines(model_trace: Trace, guide_trace: Trace) -> dict[str, Baseline
     for name, site in guide_trace.nodes.items():
         if site.type == "sample" and site.infer:
             options = baseline_options(site)
-            if options is not None:
-                found[name] = options
+            if options is None:
+                continue
+            if guide[name].score is None:
+                raise UnsupportedModelError(
+                    f"guide site {name!r} has a baseline, but its gradient follows the draw, so that there is no score "
+                    f"to multiply; take the baseline away, or ask for the score by infer={{'gradient': 'score'}}"
+                )
+            found[name] = options
     return found
 
 

@@ -81,7 +81,7 @@ class TraceGraph_ELBO(ELBO):  # the field's name for it
         """Return log p - log q, and the surrogate with scores times downstream costs less baselines."""
         weights = DownstreamCosts(guide_trace)
         model, guide = density(model_trace), density(guide_trace)
-        options = site_baselines(model_trace, guide_trace)
+        options = site_baselines(model_trace, guide_trace, guide)
         if not options:
             return factor_terms(model, guide, weights)
         baselines = Baselines(weights, options)
@@ -93,7 +93,7 @@ class TraceGraph_ELBO(ELBO):  # the field's name for it
     def explain_sites(self, model_trace: Trace, guide_trace: Trace) -> Mapping[str, Mapping[str, str]]:
         """Return what the score of each site of the guide is multiplied by, and its baseline; as words, by column."""
         factors = density(guide_trace)
-        options = site_baselines(model_trace, guide_trace)
+        options = site_baselines(model_trace, guide_trace, factors)
         table = {}
         for name, factor in factors.items():
             has_score = factor.score is not None
