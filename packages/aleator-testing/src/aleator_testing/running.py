@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 
 import torch
 
@@ -79,8 +80,8 @@ def run_check(subject: Subject, check: Check, expected_failure: str | None = Non
         return Outcome(check, "skipped", f"{subject.name} does not declare {', '.join(map(repr, lacking))}")
     started = time.perf_counter()
     try:
-        with _own_world():
-            check.run(subject)
+        # In a context of its own: what a broken estimator leaves on the stack must not reach the next check.
+        copy_context().run(_run_in_own_world, check, subject)
     except NotApplicable as reason:
         return Outcome(check, "skipped", str(reason), time.perf_counter() - started)
     except CheckFailure as failure:
@@ -98,6 +99,11 @@ def _failed(check: Check, message: str, expected_failure: str | None, started: f
     if expected_failure is not None:
         return Outcome(check, "expected failure", expected_failure, seconds)
     return Outcome(check, "failed", f"{message}\n(see {check.docs})", seconds)
+
+
+def _run_in_own_world(check: Check, subject: Subject) -> None:
+    with _own_world():
+        check.run(subject)
 
 
 @contextmanager
