@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from aleator.ops.log_sum_exp import logsumexp
+from aleator.ops.vindex import Vindex, vindex
 
-__all__ = ["logsumexp"]
+__all__ = ["Vindex", "logsumexp", "vindex"]
