@@ -50,6 +50,7 @@ def attach_path_densities(
     if not torch.is_grad_enabled():
         return
     again = _run_again(guide, guide_trace, args, kwargs)
+    pairs = []
     for name in names:
         first, second = guide_trace.nodes[name], again.nodes.get(name)
         if second is None or second.type != "sample" or second.fn.batch_shape != first.fn.batch_shape:
@@ -59,7 +60,9 @@ def attach_path_densities(
             )
         density = score_site(second)[1]
         first.stash[PATH_DENSITY] = density
-        _note_difference(first, density)
+        pairs.append((first, density))
+    if are_noted():
+        _note_difference(pairs)
 
 
 def _run_again(guide: Program, guide_trace: Trace, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Trace:
@@ -99,8 +102,12 @@ def _own_buffers() -> Iterator[None]:
 _REASON = "a guide that draws outside of its sites, by dropout for instance, has another log q each time"
 
 
-def _note_difference(site: Site, density: Tensor) -> None:
-    if are_noted():
-        with torch.no_grad():
-            log_prob = score_site(site)[1]
-        note_difference(site.fn, "log q run again, less log q", density, log_prob, _REASON)
+def _note_difference(pairs: Sequence[tuple[Site, Tensor]]) -> None:
+    """Note that log q is the same number in both runs: the sum over the sites, since each costs a few kernels."""
+    with torch.no_grad():
+        first, second = (
+            sum(parts[1:], parts[0])
+            for parts in ([score_site(site)[1].sum() for site, _ in pairs], [density.sum() for _, density in pairs])
+        )
+    names = ", ".join(site.name for site, _ in pairs)
+    note_difference(pairs[0][0].fn, f"log q run again, less log q, of {names},", second, first, _REASON)
