@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import final
 
 from aleator.plugins import registry
-from aleator.plugins.kinds import ESTIMATOR
+from aleator.plugins.kinds import ESTIMATOR, KINDS
+from aleator_testing.check import CheckFailure
 
-__all__ = ["Registration", "registrations"]
+__all__ = ["Registration", "registrations", "require_loaded", "require_resolved"]
 
 
 @final
@@ -54,3 +55,35 @@ def registrations() -> tuple[Registration, ...]:
                 )
             )
     return tuple(found)
+
+
+def require_loaded(distribution: str) -> None:
+    """Require that a distribution's manifest and hooks work.
+
+    Raises:
+        CheckFailure: with what was recorded when they were loaded.
+    """
+    for plugin in registry.current().plugins:
+        if plugin.record.distribution == distribution and plugin.failures:
+            raise CheckFailure(f"{plugin.record.label}: {'; '.join(failure.reason for failure in plugin.failures)}")
+
+
+def require_resolved(distribution: str) -> None:
+    """Require that every name that a distribution registers can be imported.
+
+    Raises:
+        CheckFailure: naming those that cannot.
+    """
+    known = registry.current()
+    known.load_quietly()
+    problems = []
+    for plugin in known.plugins:
+        if plugin.record.distribution == distribution:
+            for kind in KINDS:
+                for spec in known.specs(plugin, kind):
+                    try:
+                        known.resolve([kind], spec.name)
+                    except Exception as error:  # noqa: BLE001  # a target's import may raise anything: that is the finding
+                        problems.append(f"{spec.name}: {type(error).__name__}: {error}")
+    if problems:
+        raise CheckFailure("; ".join(problems))

@@ -52,7 +52,7 @@ after = state()
 # What importing a submodule of torch adds to it is no change of what was there.
 changed = []
 for name in before:
-    if isinstance(before[name], dict) and name not in ("the environment",):
+    if name in ("a torch attribute", "a torch distribution"):
         if any(after[name].get(key) != value for key, value in before[name].items()):
             changed.append(name)
     elif before[name] != after[name]:

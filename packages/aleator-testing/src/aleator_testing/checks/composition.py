@@ -87,10 +87,8 @@ def compile_equals_eager(subject: Subject) -> None:
     """``infer.compile`` of the estimator gives its value and gradient; a second model is not served the first one's."""
     if not infer.is_available("compile"):
         raise NotApplicable("aleator-jit-estimators is not installed")
-    from aleator.infer import compile as compiled
-
     estimator = subject.make()
-    wrapped = compiled(estimator, backend="eager")
+    wrapped = infer.__getattr__("compile")(estimator, backend="eager")
     for model, guide in (flat_programs(), plated_programs(), flat_programs()):
         for _ in range(2):
             left, right = _value_and_gradient(wrapped, model, guide), _value_and_gradient(estimator, model, guide)
@@ -110,8 +108,7 @@ def functional_equals_stateful(subject: Subject) -> None:
     """The functional SVI, which owns its state, follows the pure step, and the same state gives the same result."""
     if not infer.is_available("functional"):
         raise NotApplicable("aleator-svi-elbo with its functional SVI is not installed")
-    from aleator.infer import functional
-
+    functional: Any = infer.__getattr__("functional")
     model, guide = flat_programs()
     svi = functional.SVI(model, guide, subject.make(), Adam(lr=0.1))
     state, _ = svi.init(4)
@@ -148,11 +145,12 @@ def overhead(subject: Subject) -> None:
 
 
 def _counted(calls: Counter[str]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    def counted(what: str) -> type[dist.Normal]:
-        class Counted(dist.Normal):
+    def counted(what: str) -> type[torch.distributions.Normal]:
+        class Counted(torch.distributions.Normal):  # the plain one: ours is final
             def log_prob(self, value: Tensor) -> Tensor:
                 calls[f"log_prob of {what}"] += 1
-                return super().log_prob(value)
+                scored: Tensor = super().log_prob(value)  # type: ignore[no-untyped-call]  # torch's
+                return scored
 
         return Counted
 

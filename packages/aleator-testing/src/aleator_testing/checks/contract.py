@@ -41,7 +41,9 @@ def returns_estimate(subject: Subject) -> None:
             raise CheckFailure("the surrogate does not depend on the guide's parameter")
         for name, tensor in (*found.aux.items(), *found.updates.items()):
             if not isinstance(tensor, Tensor) or tensor.requires_grad:
-                raise CheckFailure(f"{name!r} among the diagnostics or updates is {tensor!r}, expected a detached tensor")
+                raise CheckFailure(
+                    f"{name!r} among the diagnostics or updates is {tensor!r}, expected a detached tensor"
+                )
 
 
 @check(11, group="C")
@@ -77,7 +79,7 @@ def seeded(estimator: AbstractEstimator, model: object, guide: object, seed: int
 
 @check(12, group="C")
 def views_agree(subject: Subject) -> None:
-    """``loss``, ``differentiable_loss``, ``loss_and_grads`` and ``estimate`` give one value and one gradient under a seed."""
+    """All views of an estimate (``loss``, ``differentiable_loss``, ``loss_and_grads``) agree in value and gradient."""
     model, guide = flat_programs()
     estimator = subject.make()
     with aleator.rng(3):

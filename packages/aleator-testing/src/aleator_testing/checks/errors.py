@@ -40,7 +40,7 @@ def normal(*names: str, size: int | None = None) -> Program:
 
 @check(34, group="F")
 def mismatch_errors(subject: Subject) -> None:
-    """A site that only one of the two programs has, or that differs in shape, is a ``ModelGuideMismatchError`` by name."""
+    """A site that one of the programs lacks, or whose shape differs, is a ``ModelGuideMismatchError`` by name."""
     cases: dict[str, tuple[Program, Program, str]] = {
         "a latent site that the guide lacks": (normal("z", "forgotten"), normal("z"), "forgotten"),
         "a guide site that the model lacks": (normal("z"), normal("z", "stray"), "stray"),
@@ -66,7 +66,9 @@ def unsupported_is_loud(subject: Subject) -> None:
     def discrete() -> None:
         aleator.sample("marked", dist.Bernoulli(torch.tensor(0.5)))
 
-    _require_refused(subject, "an unknown gradient rule", continuous, marked({"gradient": "no-such-rule"}), named="marked")
+    _require_refused(
+        subject, "an unknown gradient rule", continuous, marked({"gradient": "no-such-rule"}), named="marked"
+    )
     for rule in ("score", "stl", "dreg", "vimco"):
         if rule not in subject.capabilities.gradient_rules:
             _require_refused(subject, f"the rule {rule!r}", continuous, marked({"gradient": rule}), named="marked")
@@ -102,7 +104,7 @@ def _require_refused(
 
 @check(36, group="F")
 def nan_and_inf_reported(subject: Subject) -> None:
-    """A NaN is not swallowed, and can be traced to its site; an impossible observation makes the loss infinite, not NaN."""
+    """A NaN is not swallowed, and is traced to its site; an impossible observation makes the loss infinite, not NaN."""
 
     def observing(log_likelihood: float) -> Program:
         def model() -> None:

@@ -88,8 +88,10 @@ def frozen_and_unmutated(subject: Subject) -> None:
     after = state_of(estimator)
     if after != before:
         changed = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
-        raise CheckFailure(f"using {subject.name} changed its {', '.join(changed)}; what a run finds out lives in the run")
-    for name in before or {"num_particles": 1}:
+        raise CheckFailure(
+            f"using {subject.name} changed its {', '.join(changed)}; what a run finds out lives in the run"
+        )
+    for name in before or {"num_particles": ""}:
         value = getattr(estimator, name, 1)
         try:
             setattr(estimator, name, value)
@@ -117,7 +119,7 @@ def pickle_deepcopy_repr(subject: Subject) -> None:
 def reuse_across_models(subject: Subject) -> None:
     """One object on two models in turn gives what two objects give."""
     pairs = [flat_programs(), plated_programs()]
-    options = [{}]
+    options: list[dict[str, Any]] = [{}]
     if subject.supports("vectorized_particles") and subject.accepts("vectorize_particles"):
         options.append({"num_particles": 2, "vectorize_particles": True})
     for option in options:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aleator.infer import AbstractEstimator, Capabilities
 from aleator_testing.check import Check, CheckFailure, NotApplicable, check
-from aleator_testing.registered import Registration, registrations
+from aleator_testing.registered import Registration, registrations, require_loaded, require_resolved
 from aleator_testing.side_effects import IMPORT_PROBE, MANIFEST_PROBE
 
 if TYPE_CHECKING:
@@ -35,18 +35,14 @@ def registration_of(subject: Subject) -> Registration:
 
 @check(1, group="A", cost="no estimate")
 def spec_registered(subject: Subject) -> None:
-    """The name is well-formed, belongs to one plugin, and comes with a summary."""
-    found = registration_of(subject)
-    vendor, slash, plain = found.name.rpartition("/")
-    if not plain.isidentifier() or (slash and not vendor.replace("-", "_").isidentifier()):
-        raise CheckFailure(f"{found.distribution} registers {found.name!r}; a third party's name is 'vendor/Name'")
-    if not found.is_official and not slash:
-        raise CheckFailure(f"{found.distribution} registers {found.name!r} without a vendor; write 'vendor/{found.name}'")
-    others = sorted(each.distribution for each in registrations() if each.name == found.name)
-    if len(others) > 1:
-        raise CheckFailure(f"{found.name!r} is registered by {others}: whoever asks for it gets an error")
-    if not found.summary.strip():
-        raise CheckFailure(f"{found.distribution} registers {found.name!r} without a summary")
+    """The manifest imports, speaks this core's plugin API, and its hooks return well-formed specs."""
+    require_loaded(registration_of(subject).distribution)
+
+
+@check(3, group="A", cost="no estimate")
+def names_resolve(subject: Subject) -> None:
+    """Every estimator, handler and algorithm that the distribution registers can be imported."""
+    require_resolved(registration_of(subject).distribution)
 
 
 @check(2, group="A", cost="a fresh process")
@@ -70,12 +66,14 @@ def target_resolves(subject: Subject) -> None:
     if not issubclass(cls, AbstractEstimator):
         raise CheckFailure(f"{cls.__qualname__} is no AbstractEstimator")
     if not getattr(cls, "__final__", False):
-        raise CheckFailure(f"{cls.__qualname__} is not final; decorate it with typing.final: wrap it, do not subclass it")
+        raise CheckFailure(
+            f"{cls.__qualname__} is not final; decorate it with typing.final: wrap it, do not subclass it"
+        )
 
 
 @check(4, group="A", cost="a fresh process")
 def no_import_side_effects(subject: Subject) -> None:
-    """Importing the estimator's module changes nothing outside it: torch, random numbers, logging, warnings, handlers."""
+    """Importing the estimator's module changes nothing outside: torch, random numbers, logging, warnings, handlers."""
     changed = _probe(IMPORT_PROBE, subject.estimator_class.__module__)["changed"]
     if changed:
         raise CheckFailure(f"importing {subject.estimator_class.__module__} changed {', '.join(changed)}")
@@ -108,6 +106,7 @@ def _probe(program: str, module: str) -> dict[str, list[str]]:
 
 CHECKS: tuple[Check, ...] = (
     spec_registered,
+    names_resolve,
     manifest_is_light,
     target_resolves,
     no_import_side_effects,
