@@ -11,7 +11,7 @@ import aleator
 import aleator.distributions as dist
 import aleator_svi_elbo.path_density as path_density
 from aleator import handlers
-from aleator_svi_elbo import Trace_ELBO
+from aleator_svi_elbo import Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 from exact_expectation import Case, D, expected, log_normal, runs, truth
 from gradient_cases import CASES, ONE, X, observe
 
@@ -90,6 +90,16 @@ def test_value_and_gradient_equal_enumeration(name, rule, how):
     assert gradient_error < 1e-10
 
 
+@pytest.mark.parametrize("options", PARTICLES.values(), ids=PARTICLES)
+@pytest.mark.parametrize("rule", ["stl", "score"])
+@pytest.mark.parametrize("name", ["pathwise", "plate-mixed", "scale", "masked-out"])
+def test_by_dependence_too(name, rule, options):
+    """TraceGraph_ELBO finds the same rules in the factors."""
+    case = asking(NORMAL[name], rule)
+    if runs(case, options["num_particles"]) <= 100:
+        assert max(compare(case, TraceGraph_ELBO(**options))) < 1e-10
+
+
 @pytest.mark.parametrize("only", ["a", "b"])
 @pytest.mark.parametrize("rule", ["stl", "score"])
 def test_one_site_of_a_chain_may_have_a_rule_of_its_own(rule, only):
@@ -138,8 +148,9 @@ def gradients(model, guide, estimator=None, seeds=range(5)):
 @pytest.mark.parametrize("options", PARTICLES.values(), ids=PARTICLES)
 def test_no_variance_at_the_posterior(options):
     """Roeder et al. (2017): every draw gives the zero gradient, through both sites of the chain."""
-    found = gradients(landing_model, posterior_guide("stl"), Trace_ELBO(**options))
-    torch.testing.assert_close(found, torch.zeros_like(found), rtol=0.0, atol=1e-12)
+    for kind in (Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO):
+        found = gradients(landing_model, posterior_guide("stl"), kind(**options))
+        torch.testing.assert_close(found, torch.zeros_like(found), rtol=0.0, atol=1e-12)
     assert gradients(landing_model, posterior_guide("pathwise"), Trace_ELBO(**options)).std(0).min() > 1e-2
 
 

@@ -11,6 +11,7 @@ import aleator
 import aleator.distributions as dist
 from aleator import handlers
 from aleator.infer import Role, density
+from aleator.infer.factor import DETACHED_DRAW, PATH_DENSITY
 
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
@@ -150,3 +151,27 @@ def test_value_that_cannot_be_scored_names_the_site():
         aleator.sample("x", dist.Normal(torch.zeros(3), 1.0), obs=torch.zeros(2))
     with pytest.raises(ValueError, match=r"site 'x': Normal with batch shape \(3,\).*value of shape \(2,\)"):
         density(trace)
+
+
+def test_a_path_density_takes_the_place_of_the_entropy():
+    """What the tracing attached is what is differentiated; the number, the mask and the scale stay the site's."""
+    loc = torch.tensor(0.5, requires_grad=True)
+    with handlers.trace() as trace:
+        z = aleator.sample("z", dist.Normal(loc, 1.0))
+    site = trace.nodes["z"]
+    site.stash[PATH_DENSITY] = dist.Normal(loc.detach(), 1.0).log_prob(z)
+    factor = density(trace)["z"]
+    assert factor.score is None
+    assert factor.entropy is site.stash[PATH_DENSITY]
+    assert torch.autograd.grad(factor.log_prob, loc, retain_graph=True)[0] == 0.0
+    assert torch.autograd.grad(factor.entropy, loc)[0] == 0.5 - z.detach()
+
+
+def test_a_draw_that_was_cut_has_a_score():
+    """Whatever the rule is called, and also where the distribution is reparameterized."""
+    with handlers.trace() as trace:
+        aleator.sample("z", dist.Normal(0.0, 1.0))
+    trace.nodes["z"].stash[DETACHED_DRAW] = True
+    factor = density(trace)["z"]
+    assert factor.entropy == 0.0
+    torch.testing.assert_close(factor.score, factor.log_prob)
