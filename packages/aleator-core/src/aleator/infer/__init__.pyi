@@ -4,6 +4,9 @@ from typing import Literal, overload
 
 from aleator.infer.estimator import AbstractEstimator as AbstractEstimator
 from aleator.infer.estimator import Estimate as Estimate
+from aleator.infer.explain import explain as explain
+from aleator.infer.explain_table import Explanation as Explanation
+from aleator.infer.explain_table import SiteRow as SiteRow
 from aleator.infer.factor import Factor as Factor
 from aleator.infer.factor import Role as Role
 from aleator.infer.factor import density as density
@@ -30,13 +33,16 @@ __all__ = [
     "AbstractEstimator",
     "Capabilities",
     "Estimate",
+    "Explanation",
     "Factor",
     "Potential",
     "Role",
+    "SiteRow",
     "SiteStructure",
     "Structure",
     "analyse",
     "density",
+    "explain",
     "get_estimator",
     "is_available",
     "potential",
