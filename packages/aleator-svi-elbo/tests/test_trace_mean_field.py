@@ -246,3 +246,38 @@ def test_discrete_values_below_normal_ones_are_refused():
     with pytest.raises(ValueError, match=r"guide site 'b' has no reparameterized draw \(Bernoulli\).*use Trace_ELBO"):
         expected(CASES["mixed"], TraceMeanField_ELBO())
     assert log_bernoulli(ONE, PRIOR_LOGIT) < 0.0
+
+
+def moved(base_loc, loc):
+    return dist.TransformedDistribution(dist.Normal(D(base_loc), ONE), [dist.transforms.AffineTransform(loc, ONE)])
+
+
+@pytest.mark.parametrize("wrap", [lambda fn: fn, lambda fn: fn.expand((2,)).to_event(1)], ids=["plain", "event"])
+def test_a_learned_transform_keeps_its_gradient(monkeypatch, wrap):
+    """It equals the prior's at the start, where the registered rule forgets both; the draw does not."""
+
+    def model():
+        aleator.sample("z", wrap(moved(0.0, D(0.0))))
+
+    def guide():
+        aleator.sample("z", wrap(moved(1.0, aleator.param("loc", D(0.0)))))
+
+    drawn = gradients(model, guide, Trace_ELBO())
+    assert drawn.abs().min() > 1e-2
+    torch.testing.assert_close(gradients(model, guide, TraceMeanField_ELBO()), drawn)
+    monkeypatch.setattr(mean_field, "_learned_transforms", lambda q, p: False)
+    assert (gradients(model, guide, TraceMeanField_ELBO()) - drawn).abs().min() > 1e-2
+
+
+def test_one_transform_in_both_programs_cancels():
+    """The same object, learned or not: the divergence is the bases'."""
+    shift = dist.transforms.AffineTransform(D(0.3).requires_grad_(), ONE)
+
+    def program(base_loc):
+        def run():
+            aleator.sample("z", dist.TransformedDistribution(dist.Normal(D(base_loc), ONE), [shift]))
+
+        return run
+
+    assert analytic_sites(program(0.0), program(1.0)) == {"z"}
+    assert TraceMeanField_ELBO().loss(program(0.0), program(1.0)) == pytest.approx(0.5)

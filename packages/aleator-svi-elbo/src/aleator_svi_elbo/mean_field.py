@@ -74,6 +74,8 @@ def obstacle(model_site: Site, guide_site: Site, ancestors: Mapping[str, frozens
         return "masked out"
     if frozenset(model_site.frames) != frozenset(guide_site.frames):
         return "other plates in the model"
+    if _learned_transforms(guide_site.fn, model_site.fn):
+        return "learned transform"
     name = guide_site.name
     for source in _sources(model_site) | _sources(guide_site):
         if name in ancestors.get(source, ()):
@@ -104,6 +106,36 @@ def divergence(model_site: Site, guide_site: Site) -> Tensor | None:
         kl = kl.expand(torch.broadcast_shapes(kl.shape, shape))  # type: ignore[no-untyped-call]  # torch's
     mask = guide_site.mask
     return torch.where(mask, kl, torch.zeros((), dtype=kl.dtype, device=kl.device)) if isinstance(mask, Tensor) else kl
+
+
+def _learned_transforms(q: Any, p: Any) -> bool:  # noqa: ANN401  # any distributions
+    """Tell whether the two are made by transforms that are not the same objects, and that have a gradient.
+
+    The rule for such distributions compares transforms by their numbers, and forgets them where they are equal, as
+    they may be at the start; the parameters in them would have no gradient.
+    """
+    of_q, of_p = _transforms(q), _transforms(p)
+    if len(of_q) == len(of_p) and all(one is other for one, other in zip(of_q, of_p, strict=True)):
+        return False
+    return any(_has_gradient(transform) for transform in (*of_q, *of_p))
+
+
+def _transforms(fn: Any) -> list[Any]:  # noqa: ANN401  # any distribution, or none
+    found: list[Any] = []
+    while fn is not None:
+        # Families that are written out (LogNormal) make their transforms when asked; they have rules of their own.
+        state = getattr(fn, "__dict__", {})
+        found.extend(state.get("transforms", ()))
+        fn = state.get("base_dist")
+    return found
+
+
+def _has_gradient(transform: Any) -> bool:  # noqa: ANN401  # any transform
+    values = [*vars(transform).values()]
+    if isinstance(transform, torch.nn.Module):
+        values += transform.parameters()
+    parts = vars(transform).get("parts", [])
+    return any(isinstance(value, Tensor) and value.requires_grad for value in values) or any(map(_has_gradient, parts))
 
 
 def ancestors_of(guide_trace: Trace) -> Mapping[str, frozenset[str]]:
