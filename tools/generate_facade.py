@@ -34,7 +34,6 @@ PLUGIN_API = 1
 # come from. A name that is built, or a package that is not in the design, has no place here.
 PLANNED_INFER: Mapping[str, tuple[str, ...]] = {
     "aleator-enum-discrete": ("TraceEnum_ELBO", "config_enumerate", "infer_discrete", "BackwardSampleMessenger"),
-    "aleator-importance": ("Importance",),
     "aleator-jit-estimators": (
         "compile",
         "JitTrace_ELBO",
@@ -42,7 +41,6 @@ PLANNED_INFER: Mapping[str, tuple[str, ...]] = {
         "JitTraceGraph_ELBO",
         "JitTraceMeanField_ELBO",
     ),
-    "aleator-posterior": ("TracePredictive", "Predictive"),
     "aleator-svi-elbo": ("functional",),
 }
 PLANNED_HANDLERS: Mapping[str, tuple[str, ...]] = {"aleator-enum-discrete": ("enum", "infer_discrete")}

@@ -9,7 +9,14 @@ from aleator_posterior import _plugin
 def test_the_manifest_names_what_the_package_has():
     assert _plugin.ALEATOR_PLUGIN_API == 1
     specs = {spec.name: spec for spec in _plugin.aleator_algorithms()}
-    assert sorted(specs) == ["Draws", "EmpiricalMarginal", "Marginals", "TracePosterior"]
+    assert sorted(specs) == [
+        "Draws",
+        "EmpiricalMarginal",
+        "Marginals",
+        "Predictive",
+        "TracePosterior",
+        "TracePredictive",
+    ]
     for name, spec in specs.items():
         module, attribute = spec.target.split(":")
         assert getattr(importlib.import_module(module), attribute) is getattr(aleator_posterior, name)

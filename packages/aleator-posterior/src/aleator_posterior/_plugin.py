@@ -33,4 +33,14 @@ def aleator_algorithms() -> Iterable[AlgorithmSpec]:
             target="aleator_posterior.marginals:Marginals",
             summary="the marginals of several sites, each on its own",
         ),
+        AlgorithmSpec(
+            name="TracePredictive",
+            target="aleator_posterior.trace_predictive:TracePredictive",
+            summary="the posterior predictive distribution, as a posterior",
+        ),
+        AlgorithmSpec(
+            name="Predictive",
+            target="aleator_posterior.predictive:Predictive",
+            summary="predictions by site from values, a guide, a posterior or the prior",
+        ),
     ]

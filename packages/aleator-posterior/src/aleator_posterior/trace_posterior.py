@@ -12,6 +12,7 @@ from aleator.distributions import Categorical
 from aleator.trace import Trace
 from aleator_posterior.draws import Draws
 from aleator_posterior.draws_builder import DrawsBuilder
+from aleator_posterior.information import Criterion, information_criterion
 from aleator_posterior.marginals import Marginals
 from aleator_posterior.rebuilt_traces import RebuiltTraces
 
@@ -125,6 +126,20 @@ class TracePosterior(ABC):
     def marginal(self, sites: str | list[str] | None = None) -> Marginals:
         """Return the marginals of sites, each on its own; without names, the marginal of the program's result."""
         return Marginals(self, sites)
+
+    def information_criterion(self, pointwise: bool = False) -> Criterion:
+        """Return the widely applicable information criterion of the last run's draws.
+
+        Args:
+            pointwise: return values by datum; see :func:`aleator_posterior.information.information_criterion`.
+
+        Returns:
+            ``waic`` (on the deviance scale: smaller is better) and ``p_waic`` (the effective number of parameters).
+
+        Raises:
+            ValueError: no observed site, fewer than two draws, or draws that saw different minibatches.
+        """
+        return information_criterion(self.draws, pointwise)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Trace:  # noqa: ANN401  # the programs' own arguments
         """Draw one of the traces by weight, without its observed and deterministic sites.

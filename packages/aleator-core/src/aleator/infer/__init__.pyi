@@ -17,10 +17,13 @@ from aleator.infer.structure import SiteStructure as SiteStructure
 from aleator.infer.structure import Structure as Structure
 from aleator.infer.structure import analyse as analyse
 from aleator.plugins.capabilities import Capabilities as Capabilities
+from aleator_importance.importance import Importance as Importance
 from aleator_posterior.draws import Draws as Draws
 from aleator_posterior.empirical_marginal import EmpiricalMarginal as EmpiricalMarginal
 from aleator_posterior.marginals import Marginals as Marginals
+from aleator_posterior.predictive import Predictive as Predictive
 from aleator_posterior.trace_posterior import TracePosterior as TracePosterior
+from aleator_posterior.trace_predictive import TracePredictive as TracePredictive
 from aleator_renyi.iwae import IWAE as IWAE
 from aleator_renyi.renyi_elbo import RenyiELBO as RenyiELBO
 from aleator_svi_elbo.elbo import ELBO as ELBO
