@@ -35,6 +35,7 @@ nox.options.sessions = [
     "broken_plugins",
     "third_party",
     "integration",
+    "conformance",
     "docs",
     "quickstart",
     "summary",
@@ -42,7 +43,8 @@ nox.options.sessions = [
 
 INTEGRATION = ROOT / "integration_tests"
 EXAMPLE = INTEGRATION / "third_party" / "aleator-example-elbo"
-OWN_SESSION = {"core_alone", "typing", "third_party", "broken_plugins"}  # the rest of INTEGRATION runs in `integration`
+# The rest of INTEGRATION runs in `integration`.
+OWN_SESSION = {"core_alone", "typing", "third_party", "broken_plugins", "conformance"}
 EVERY_PACKAGE = nox.parametrize("package", [nox.param(name, id=name) for name in env.PACKAGES])
 TEST_TOOLS = ("pytest", "hypothesis")
 LINT_TOOLS = ("ruff", "import-linter", "pytest")
@@ -123,7 +125,7 @@ def broken_plugins(session: nox.Session) -> None:
 def third_party(session: nox.Session) -> None:
     """A complete external plugin: built, installed beside the wheels it needs, tested."""
     example = read_package(EXAMPLE / "pyproject.toml", env.PACKAGES)
-    env.install_wheels(session, example.siblings, "pytest", "hatchling")
+    env.install_wheels(session, [*example.siblings, "aleator-testing"], "pytest", "hatchling")
     with session.chdir(session.create_tmp()):
         session.run("pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "-w", ".", str(EXAMPLE))
         (wheel,) = Path.cwd().glob("aleator_example_elbo-*.whl")
@@ -137,6 +139,21 @@ def integration(session: nox.Session) -> None:
     env.install_wheels(session, env.PACKAGES, *TEST_TOOLS)
     folders = [folder for folder in sorted(INTEGRATION.iterdir()) if folder.is_dir() and any(folder.rglob("test_*.py"))]
     env.run_pytest(session, [folder for folder in folders if folder.name not in OWN_SESSION])
+
+
+@nox.session(requires=["wheels"])
+def conformance(session: nox.Session) -> None:
+    """The kit, level fast, over every installed estimator, and over its own broken twins."""
+    env.install_wheels(session, env.PACKAGES, "pytest")
+    env.run_pytest(session, [INTEGRATION / "conformance"])
+
+
+@nox.session(default=False, requires=["wheels"])
+def conformance_full(session: nox.Session) -> None:
+    """The kit, level full, over every installed estimator; then every check on every broken twin."""
+    env.install_wheels(session, env.PACKAGES, "pytest")
+    session.run("python", "-m", "aleator_testing", "--level", "full", "--all", *session.posargs)
+    session.run("python", "-m", "aleator_testing.matrix")
 
 
 @nox.session(requires=["wheels"])

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from aleator.infer import AbstractEstimator, Capabilities
@@ -94,6 +95,7 @@ def capabilities_declared(subject: Subject) -> None:
         raise CheckFailure("'non_reparam' is declared, but no gradient rule for draws without a path")
 
 
+@cache
 def _probe(program: str, module: str) -> dict[str, list[str]]:
     """Run a program in a fresh process that sees what this one can import, and return what it prints."""
     command = [sys.executable, "-c", program, json.dumps(sys.path), module]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-__all__ = ["WHEELS", "Wheel"]
+__all__ = ["WHEELS", "Wheel", "failing_checks"]
 
 MANIFEST = """
 from aleator.plugins import EstimatorSpec, hookimpl
@@ -141,3 +145,18 @@ WHEELS: tuple[Wheel, ...] = (
         frozenset({"no_import_side_effects"}),
     ),
 )
+
+
+def failing_checks(wheel: Wheel, folder: Path) -> frozenset[str]:
+    """Install a wheel into a folder, check it from a fresh process, and return the ids of the checks that fail.
+
+    Raises:
+        RuntimeError: the process gave no report.
+    """
+    command = [sys.executable, "-m", "aleator_testing", "--plugin", wheel.distribution]
+    path = os.pathsep.join([str(wheel.install(folder)), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
+    if "level fast" not in done.stdout:
+        raise RuntimeError(f"checking {wheel.distribution} gave no report: {done.stderr[-600:]}")
+    return frozenset(re.findall(r"^ +(\w+) +failed", done.stdout, re.MULTILINE))
