@@ -143,7 +143,7 @@ class ReferenceBound(AbstractEstimator, ABC):
 
     def particle(self, model_trace: Trace, guide_trace: Trace) -> Particle:
         """Return a particle's terms: log p - log q, a surrogate with the right gradient, and the score."""
-        model, guide = density(model_trace), density(guide_trace)
+        model, guide = self.densities(model_trace, guide_trace)
         signed = [*((1.0, factor) for factor in model.values()), *((-1.0, factor) for factor in guide.values())]
         plates = [{frame for frame in factor.frames if frame.dim is not None} for _, factor in signed]
         common = frozenset(set.intersection(*plates)) if plates else frozenset()
@@ -163,6 +163,10 @@ class ReferenceBound(AbstractEstimator, ABC):
                 surrogate = surrogate + sum_to(self.score_of(factor) * self.cost(factor, terms), dims)
                 score = score + sum_to(factor.score, dims)
         return Particle(log_weight, surrogate, score, sites, common)
+
+    def densities(self, model_trace: Trace, guide_trace: Trace) -> tuple[Mapping[str, Factor], Mapping[str, Factor]]:
+        """Return what each site adds to log p and to log q."""
+        return density(model_trace), density(guide_trace)
 
     def scaled(self, factor: Factor, log_prob: Tensor, common: Collection[PlateFrame]) -> Tensor:
         """Apply the handlers' scale and that of subsampled plates; the common plates' is applied to the whole bound."""

@@ -33,17 +33,19 @@ DIRECTION = torch.tensor([1.0, -0.7, 0.6, 0.5, 0.9, 0.8, -1.2], dtype=torch.floa
 def value_exact(subject: Subject) -> None:
     """The loss, averaged over all draws, is minus the declared bound, for one particle and for two."""
     for options in ({"particles": 1}, *particle_options(subject)):
-        for problem in applicable(subject, "single", "chain"):
+        for problem in applicable(subject, "single"):
             require_truth(subject, problem, gradient=False, **options)
+    for problem in applicable(subject, "chain"):
+        require_truth(subject, problem, gradient=False)
 
 
 @check(26, group="E", level="fast", cost="hundreds of estimates")
 def grad_exact_reparam(subject: Subject) -> None:
     """The gradient along the draws, averaged over all of them, is the gradient of the declared bound."""
     for options in ({"particles": 1}, *particle_options(subject)):
-        for problem in applicable(subject, "single-normal", "chain-normal-normal"):
+        for problem in applicable(subject, "single-normal"):
             require_truth(subject, problem, value=False, **options)
-    for problem in applicable(subject, "plate-normal", "local-normal"):
+    for problem in applicable(subject, "chain-normal-normal", "plate-normal"):
         require_truth(subject, problem, value=False)
 
 
@@ -54,9 +56,9 @@ def grad_exact_score(subject: Subject) -> None:
         require_refused(subject, problems()["single-bernoulli"])
         return
     for options in ({"particles": 1}, *particle_options(subject)):
-        for problem in applicable(subject, "single-bernoulli", "chain-bernoulli", "chain-normal-bernoulli"):
+        for problem in applicable(subject, "single-bernoulli", "chain-bernoulli-bernoulli"):
             require_truth(subject, problem, value=False, **options)
-    for problem in applicable(subject, "plate-bernoulli", "nested-bernoulli"):
+    for problem in applicable(subject, "chain-bernoulli-normal", "chain-normal-bernoulli", "plate-bernoulli"):
         require_truth(subject, problem, value=False)
 
 
@@ -111,7 +113,7 @@ def particles(subject: Subject) -> None:
     ways = particle_options(subject)
     if not ways:
         raise NotApplicable("the factory takes no num_particles")
-    for problem in applicable(subject, "single", "plate-bernoulli", "local-bernoulli-subsampled"):
+    for problem in applicable(subject, "single", "sequential-bernoulli", "local-bernoulli-subsampled"):
         one = exact_expectation(made(subject, 1), problem.model, problem.guide)
         for options in ways:
             estimator = made(subject, **options)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS", "sample_estimates"]
 
-DRAWS = 400
+DRAWS = 200
 STEPS = 300
 
 

@@ -112,7 +112,7 @@ def plates_and_event_dims(subject: Subject) -> None:
         if "subsampling" not in problem.requires:
             require_truth(subject, problem)
     for options in particle_options(subject):
-        for problem in applicable(subject, "sequential-bernoulli", "shared-dim", "plate-bernoulli"):
+        for problem in applicable(subject, "sequential", "shared-dim-bernoulli"):
             require_truth(subject, problem, **options)
 
 

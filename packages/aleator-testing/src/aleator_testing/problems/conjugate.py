@@ -66,7 +66,7 @@ def _one() -> Tensor:
 
 def normal_normal() -> Conjugate:
     """A normal location with four measurements; the guide's parameters are location and log scale."""
-    start, count, total = (-0.5, 0.4), len(DATA), DATA.sum().item()
+    start, count, total = (-0.5, -0.9), len(DATA), DATA.sum().item()
     precision = 1.0 + count
     loc, variance = total / precision, 1.0 / precision
 

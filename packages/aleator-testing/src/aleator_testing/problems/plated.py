@@ -43,7 +43,7 @@ def plated(kind: str) -> Problem:
 
 
 def nested(kind: str) -> Problem:
-    """A plate at dim -2 around one at dim -1, beside a plate of one element; a draw without a path also inside."""
+    """A plate at dim -2 around one at dim -1, with draws inside where they have no path, else beside a plate of one."""
     inner = kind == "bernoulli"
 
     def model() -> None:
@@ -52,8 +52,9 @@ def nested(kind: str) -> Problem:
             with aleator.plate("columns", 2, dim=-1):
                 w = draw(kind, "w") if inner else 0.0
                 aleator.sample("y", dist.Normal(z + w + theta()[-2], ONE), obs=Y)
-        with aleator.plate("one", 1, dim=-2):
-            draw(kind, "u")
+        if not inner:
+            with aleator.plate("one", 1, dim=-2):
+                draw(kind, "u")
 
     def guide() -> None:
         t = theta()
@@ -62,19 +63,20 @@ def nested(kind: str) -> Problem:
             if inner:
                 with aleator.plate("columns", 2, dim=-1):
                     draw(kind, "w", t[2:4] * z)
-        with aleator.plate("one", 1, dim=-2):
-            draw(kind, "u", t[4])
+        if not inner:
+            with aleator.plate("one", 1, dim=-2):
+                draw(kind, "u", t[4])
 
     z = Latent("z", kind, (2, 1), lambda v, t: t[:2, None])
     w = Latent("w", kind, (2, 2), lambda v, t: t[2:4] * v["z"])
     u = Latent("u", kind, (1, 1), lambda v, t: t[4].reshape(1, 1))
 
     def log_weight(v: dict[str, torch.Tensor], t: torch.Tensor) -> torch.Tensor:
-        total = z.kl(v, t).sum() + u.kl(v, t).sum()
+        total = z.kl(v, t).sum() + (0.0 if inner else u.kl(v, t).sum())
         shift = v["w"] if inner else 0.0
         return total + log_normal(Y, v["z"] + shift + t[-2], 1.0).sum() + (w.kl(v, t).sum() if inner else 0.0)
 
-    return Problem(f"nested-{kind}", model, guide, (z, w, u) if inner else (z, u), log_weight, needs(kind))
+    return Problem(f"nested-{kind}", model, guide, (z, w) if inner else (z, u), log_weight, needs(kind))
 
 
 def event(kind: str) -> Problem:
