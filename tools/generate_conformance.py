@@ -1,0 +1,116 @@
+"""Write ``docs/conformance.md``: what each check of the conformance kit states, and which broken estimators it finds.
+
+    python tools/generate_conformance.py             # write the page; the measured matrix stays as it is
+    python tools/generate_conformance.py --matrix    # run every fast check on every mutant first: many minutes
+    python tools/generate_conformance.py --check     # fail where the page is stale
+
+The page must have an entry for each check and each mutant that there is, and the matrix a row for each.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from aleator_testing.catalogue import all_checks
+from aleator_testing.check import GROUPS, Check
+from aleator_testing.matrix import all_mutants, compute_matrix
+from aleator_testing.mutants.wheels import WHEELS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "conformance.md"
+BEGIN, END = "<!-- the matrix, measured -->\n", "<!-- end of the matrix -->\n"
+
+INTRODUCTION = """\
+# The conformance kit, check by check
+
+`aleator-testing` tells a working estimator from one that is subtly wrong. [Check your
+estimator](how-to/check-your-estimator.md) shows how to run it; here is what each check states, what it needs, what it
+costs, and which broken estimators it finds.
+
+- **Truth** comes from closed forms and from exact enumeration of all draws, for the value *and* for the gradient. Checks
+  of level `full` draw at random; they fix their seeds, and state their rates of false alarm and of false acceptance.
+- **Skipped** is a check only where the estimator does not declare the capability that it needs, where the package of a
+  wrapper is not installed, or where nothing is registered. An error inside the estimator is a failure, whatever its
+  type.
+- **Expected failures** are named with a reason, and a check that passes against expectation is reported.
+- **Each check runs in a world of its own**: its own parameter store, seed and context, with validation on and warnings
+  as errors; afterwards everything is as before.
+- **The kit is held to the same standard.** It ships broken estimators, one thing broken in each. Every check fails on
+  at least one of them, every one of them fails a check, and `nox -s conformance` runs them.
+
+This page is written by `tools/generate_conformance.py`.
+"""
+
+MATRIX = "Every check of level `fast` was run on every broken estimator, also those that need not find it."
+
+
+def found_by() -> dict[str, list[str]]:
+    """Return by check the broken estimators and distributions that state that it must find them."""
+    broken: dict[str, list[str]] = {check.id: [] for check in all_checks()}
+    for each in (*all_mutants(), *WHEELS):
+        for name in sorted(each.fails):
+            broken[name].append(each.name)
+    return broken
+
+
+def entry(check: Check, broken: list[str]) -> Iterator[str]:
+    """Yield the lines of one check; its heading is the anchor that a failure message names."""
+    yield f"### {check.id.replace('_', ' ')}"
+    yield ""
+    yield check.summary
+    yield ""
+    needs = ", ".join(f"`{each}`" for each in sorted(check.requires)) or "nothing"
+    yield f"`{check.id}` · number {check.number} · level `{check.level}` · needs {needs} · costs {check.cost}  "
+    yield f"finds: {'; '.join(broken) or 'nothing'}"
+    yield ""
+
+
+def page(measured: str) -> str:
+    """Return the page around the measured matrix."""
+    lines = [INTRODUCTION]
+    broken = found_by()
+    for group, title in GROUPS.items():
+        lines += [f"## {group}. {title[0].upper()}{title[1:]}", ""]
+        for check in all_checks():
+            if check.group == group:
+                lines += entry(check, broken[check.id])
+    lines += ["## The matrix", "", MATRIX, ""]
+    return "\n".join(lines) + BEGIN + measured + END
+
+
+def measured_in(text: str) -> str:
+    """Return the matrix that stands on the page."""
+    return text.partition(BEGIN)[2].partition(END)[0]
+
+
+def rows(matrix: str) -> set[str]:
+    """Return the names of the mutants that have a row."""
+    return set(re.findall(r"^\| ([^|`]+?) \| `", matrix, re.MULTILINE))
+
+
+def main() -> None:
+    """Write the page, or say that it is stale."""
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    measured = measured_in(old)
+    if "--matrix" in sys.argv:
+        found = compute_matrix([check for check in all_checks() if check.level == "fast"])
+        measured = found.markdown() + "\n"
+    new = page(measured)
+    missing = sorted({mutant.name for mutant in all_mutants()} ^ rows(measured))
+    if "--check" in sys.argv:
+        if new != old:
+            raise SystemExit("docs/conformance.md is stale; run python tools/generate_conformance.py")
+        if measured and missing:
+            raise SystemExit(
+                f"the matrix in docs/conformance.md and the kit differ in {', '.join(missing)}; run it with --matrix"
+            )
+    else:
+        PAGE.write_text(new, encoding="utf-8")
+    print(f"{len(all_checks())} checks, {len(all_mutants())} mutants, {len(WHEELS)} wheels")
+
+
+if __name__ == "__main__":
+    main()
