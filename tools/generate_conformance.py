@@ -30,8 +30,8 @@ INTRODUCTION = """\
 estimator](how-to/check-your-estimator.md) shows how to run it; here is what each check states, what it needs, what it
 costs, and which broken estimators it finds.
 
-- **Truth** comes from closed forms and from exact enumeration of all draws, for the value *and* for the gradient. Checks
-  of level `full` draw at random; they fix their seeds, and state their rates of false alarm and of false acceptance.
+- **Truth** comes from closed forms and from exact enumeration of all draws, for the value *and* for the gradient.
+  Checks of level `full` draw at random; they fix their seeds, and state their rates of false alarm and acceptance.
 - **Skipped** is a check only where the estimator does not declare the capability that it needs, where the package of a
   wrapper is not installed, or where nothing is registered. An error inside the estimator is a failure, whatever its
   type.
