@@ -184,7 +184,7 @@ def test_capabilities_are_stated():
     assert stated.vectorized_particles
     assert stated.subsampling
     assert not stated.enumeration
-    assert stated.gradient_rules == {"pathwise", "score"}
+    assert stated.gradient_rules == {"pathwise", "score", "stl"}
 
 
 def test_an_estimator_that_needs_reparameterized_draws_refuses_others():
