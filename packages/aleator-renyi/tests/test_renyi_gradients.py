@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+import aleator
+import aleator.distributions as dist
+from aleator.errors import UnsupportedModelError
 from aleator.infer import IWAE, RenyiELBO
 from aleator_renyi import folding
 from bound_expectation import Programs, estimated_bound, true_bound
@@ -121,3 +124,50 @@ def test_broken_twins_are_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(folding, mutant.attribute, mutant.replacement)
     with pytest.raises(AssertionError):
         check(mutant.programs, 0.0, 2, False, 1e-4)
+
+
+def guide_with(*sites: tuple[str, str, str]) -> Any:
+    def guide() -> None:
+        for name, kind, rule in sites:
+            fn = dist.Normal(0.0, 1.0) if kind == "normal" else dist.Bernoulli(torch.tensor(0.4))
+            aleator.sample(name, fn, infer={"gradient": rule})
+
+    return guide
+
+
+@pytest.mark.parametrize(
+    ("sites", "message"),
+    [
+        ((("a", "normal", "dreg"), ("b", "normal", "pathwise")), r"'a' asks .*'dreg', but site 'b' has 'pathwise'"),
+        ((("a", "normal", "stl"), ("b", "normal", "dreg")), r"'b' asks .*'dreg', but site 'a' has 'stl'"),
+        ((("a", "normal", "dreg"), ("b", "bernoulli", "score")), r"site 'b' comes after it and may depend on it"),
+        ((("a", "bernoulli", "dreg"),), r"'dreg', but Bernoulli has no reparameterized draw"),
+    ],
+)
+def test_mixtures_that_would_bias_are_refused(sites: Any, message: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        IWAE().estimate(guide_with(*((name, kind, "score") for name, kind, _ in sites)), guide_with(*sites))
+
+
+@pytest.mark.parametrize("alpha", [-math.inf, math.inf])
+def test_no_second_path_through_an_extreme(alpha: float) -> None:
+    guide = guide_with(("a", "normal", "dreg"))
+    with pytest.raises(UnsupportedModelError, match=r"'a' asks .*'dreg', but at alpha=.*single weight"):
+        RenyiELBO(alpha).estimate(guide_with(("a", "normal", "pathwise")), guide)
+
+
+def test_nothing_varies_at_the_posterior() -> None:
+    """SEMANTICS 49: with stl and dreg the gradient is zero where all weights are equal; pathwise it is not."""
+
+    def model(loc: Any) -> None:
+        aleator.sample("z", dist.Normal(0.0, 1.0))
+
+    for rule, still in (("stl", True), ("dreg", True), ("pathwise", False)):
+
+        def guide(loc: Any, rule: str = rule) -> None:
+            aleator.sample("z", dist.Normal(loc, 1.0), infer={"gradient": rule})
+
+        loc = torch.zeros((), requires_grad=True)
+        surrogate = IWAE(num_particles=4).estimate(model, guide, loc).surrogate
+        (gradient,) = torch.autograd.grad(surrogate, loc)
+        assert (abs(gradient.item()) < 1e-6) is still

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "fold", "weighted_terms"]
 
-RULES: Final = frozenset({"pathwise", "score", "stl", "dreg", "vimco"})
+RULES: Final[frozenset[str]] = frozenset({"pathwise", "score", "stl", "dreg", "vimco"})
 
 
 def weighted_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:

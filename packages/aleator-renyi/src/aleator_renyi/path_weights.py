@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, final
 
 import torch
@@ -31,17 +32,23 @@ class PathWeight:
 PATH_WEIGHTS = StashKey[list[PathWeight]]("path weights")
 
 
-def attach_path_weights(guide_trace: Trace) -> None:
+def attach_path_weights(guide_trace: Trace, alpha: float) -> None:
     """Put a weight of its own on the draws of a particle that ask for ``dreg``, as model and densities see them.
 
     The draws by which the guide continues stay as they are, so that a path through several sites is weighed once.
 
     Raises:
-        UnsupportedModelError: naming the sites, where the rule meets others in a way that would bias the gradient.
+        UnsupportedModelError: naming the sites, where the rule meets another or an infinite order, so that the gradient
+            would be biased.
     """
     names = [name for name, site in guide_trace.nodes.items() if _rule(site) == "dreg"]
     if not names:
         return
+    if math.isinf(alpha):
+        raise UnsupportedModelError(
+            f"guide site {names[0]!r} asks for the gradient rule 'dreg', but at alpha={alpha} the bound is a single "
+            f"weight, and which one has no gradient along a path; use 'pathwise' or 'stl', or a finite alpha"
+        )
     _check_mixture(guide_trace, names[0])
     run = RUN.get()
     assert run is not None, "particles are traced inside a run"
@@ -111,5 +118,5 @@ class _Weighed(torch.autograd.Function):
         (gradient,) = gradients
         weight = ctx.weight.value
         if weight is not None:
-            gradient = gradient * weight.reshape(*weight.shape, *(1,) * ctx.event_dim).to(gradient.dtype)
+            gradient = gradient * weight[(..., *(None,) * ctx.event_dim)].to(gradient.dtype)
         return gradient, None, None

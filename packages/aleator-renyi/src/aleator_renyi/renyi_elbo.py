@@ -93,7 +93,7 @@ class RenyiELBO(ELBO):
 
     def after_guide(self, guide_trace: Trace) -> None:
         """Let the draws of ``dreg`` sites be weighed once the particles' weights are known."""
-        attach_path_weights(guide_trace)
+        attach_path_weights(guide_trace, self.alpha)
 
     def particle_terms(self, model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
         """Return log p - log q per datum, and the scores of the guide's sites by their gradient rule."""
