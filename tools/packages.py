@@ -31,6 +31,7 @@ class Package:
         siblings: names of distributions of this repository that it declares.
         import_name: the one import package that it ships; ``None`` where it ships no code.
         entry_points: names of the group ``aleator`` to their module.
+        extras: the requirement strings of all its optional dependencies.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Package:
     siblings: tuple[str, ...]
     import_name: str | None
     entry_points: Mapping[str, str]
+    extras: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -80,6 +82,7 @@ def read_package(path: Path, names: Iterable[str]) -> Package:
         siblings=tuple(name for name in map(requirement_name, requirements) if name in names),
         import_name=shipped[0] if shipped else None,
         entry_points=project.get("entry-points", {}).get("aleator", {}),
+        extras=tuple(each for extra in project.get("optional-dependencies", {}).values() for each in extra),
     )
 
 

@@ -1,8 +1,8 @@
 """The Python sources of the repository as the checks see them, and the exceptions that the checks allow.
 
-An exception is a table in ``tools/allowed.toml`` under its check's name, keyed by ``path`` or
-``path::qualified.name``, with a ``reason``. An exception that is no longer needed is a problem too, so the list can
-only shrink or be argued anew.
+An exception is a table in ``tools/allowed.toml`` under its check's name, keyed by ``path``,
+``path::qualified.name`` or ``folder/`` (all that lies under it), with a ``reason``. An exception that is no longer
+needed is a problem too, so the list can only shrink or be argued anew.
 """
 
 from __future__ import annotations
@@ -74,9 +74,11 @@ class Exceptions:
         return cls(check, document.get(check, {}))
 
     def find(self, key: str) -> Mapping[str, Any] | None:
-        """Return the exception for a key, and note that it is needed."""
-        self.used.add(key)
-        return self.entries.get(key)
+        """Return the exception for a key or for a folder that it lies in, and note that it is needed."""
+        folders = (each for each in self.entries if each.endswith("/") and key.startswith(each))
+        needed = key if key in self.entries else next(folders, key)
+        self.used.add(needed)
+        return self.entries.get(needed)
 
     def problems(self) -> list[str]:
         """Return what is wrong with the list itself: entries that nothing needs, or without a reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_imports(name, file, module, member, found):
     owner = GRAPH[name]
     problem = check_imports.problem(owner, OWNERS, owner.source / file, module, member)
     assert problem is None if found is None else found in str(problem)
+
+
+def test_what_an_extra_brings_is_imported_late():
+    """Catches an import at the top: the package would need what it calls optional."""
+    extra = dataclasses.replace(GRAPH["aleator-a"], extras=("pytest>=8", "aleator-b"))
+    for module in ("pytest", "aleator_b"):
+        where = (extra, OWNERS, extra.source / "aleator_a/svi.py", module, "x")
+        assert "is an extra of aleator-a" in str(check_imports.problem(*where))
+        assert check_imports.problem(*where, late=True) is None
+    code = "import a\ndef f():\n    import b\nclass C:\n    import c\nif TYPE_CHECKING:\n    import d\n"
+    assert check_imports.late_lines(ast.parse(code)) == {3, 7}
 
 
 @pytest.mark.parametrize(
@@ -170,3 +182,10 @@ def test_an_exception_that_nothing_needs_is_a_problem():
         " sizes.'a' is needed no more",
         " sizes.'b' lacks a reason",
     ]
+
+
+def test_an_exception_may_be_for_a_folder():
+    allowed = Exceptions("sizes", {"a/b/": {"reason": "all of it"}, "a/b/c.py::f": {"reason": "its own"}})
+    assert allowed.find("a/bc.py") is None
+    assert [allowed.find(key)["reason"] for key in ("a/b/d.py", "a/b/c.py::f")] == ["all of it", "its own"]
+    assert not allowed.problems()

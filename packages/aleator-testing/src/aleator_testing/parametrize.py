@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from aleator.infer import AbstractEstimator
 from aleator_testing.check import Level
@@ -52,6 +52,7 @@ def parametrize_with_checks(
     return pytest.mark.parametrize("check", cases)
 
 
+@final
 class _Case:
     """One check of one estimator, to be called in a test."""
 

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor
@@ -68,6 +68,7 @@ def _broken_programs() -> Iterator[tuple[str, tuple[Callable[..., Any], Callable
 
         return run
 
+    @final
     class Unscored(torch.distributions.Normal):  # the plain one: ours is final
         def log_prob(self, value: Tensor) -> Tensor:
             raise _Planned
