@@ -12,6 +12,7 @@ from aleator.infer.estimator import AbstractEstimator, Estimate
 from aleator.infer.explain import explain
 from aleator.infer.explain_table import Explanation, SiteRow
 from aleator.infer.factor import Factor, Role, density
+from aleator.infer.gradient_rules import GradientRule
 from aleator.infer.potential import Potential, potential
 from aleator.infer.step import pure_step
 from aleator.infer.structure import SiteStructure, Structure, analyse
@@ -24,6 +25,7 @@ __all__ = [
     "Estimate",
     "Explanation",
     "Factor",
+    "GradientRule",
     "Potential",
     "Role",
     "SiteRow",

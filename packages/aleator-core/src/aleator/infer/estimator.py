@@ -14,6 +14,7 @@ from aleator.plugins.capabilities import Capabilities
 from aleator.runtime import Run
 
 if TYPE_CHECKING:
+    from aleator.infer.gradient_rules import GradientRule
     from aleator.trace import Trace
 
 __all__ = ["AbstractEstimator", "Estimate"]
@@ -64,6 +65,8 @@ class AbstractEstimator(ABC):
     """
 
     capabilities: ClassVar[Capabilities]
+    own_gradient_rules: ClassVar[tuple[GradientRule, ...]] = ()
+    """Rules among ``capabilities.gradient_rules`` that the field has no name for, with what they need of a run."""
 
     @abstractmethod
     def estimate(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401  # the programs' own

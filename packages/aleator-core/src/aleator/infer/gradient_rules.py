@@ -54,7 +54,7 @@ GRADIENT_RULES: Mapping[str, GradientRule] = {
 
 def rules_of(estimator: AbstractEstimator) -> Mapping[str, GradientRule]:
     """Return the rules that an estimator may offer, by name: those with a name of the field, and its own."""
-    own = getattr(estimator, "own_gradient_rules", ())
+    own = estimator.own_gradient_rules
     return {**GRADIENT_RULES, **{rule.name: rule for rule in own}} if own else GRADIENT_RULES
 
 
