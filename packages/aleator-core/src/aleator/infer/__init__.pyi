@@ -10,6 +10,7 @@ from aleator.infer.explain_table import SiteRow as SiteRow
 from aleator.infer.factor import Factor as Factor
 from aleator.infer.factor import Role as Role
 from aleator.infer.factor import density as density
+from aleator.infer.gradient_rules import GradientRule as GradientRule
 from aleator.infer.potential import Potential as Potential
 from aleator.infer.potential import potential as potential
 from aleator.infer.step import pure_step as pure_step
@@ -38,6 +39,7 @@ __all__ = [
     "Estimate",
     "Explanation",
     "Factor",
+    "GradientRule",
     "Potential",
     "Role",
     "SiteRow",
