@@ -83,10 +83,10 @@ class Matrix:
 
     def summary(self) -> str:
         """Return the figures in a sentence."""
-        cells = [status for status in self.statuses.values()]
+        cells = list(self.statuses.values())
         return (
-            f"{len(self.checks)} checks, {len(self.mutants)} mutants, {len(cells)} runs: {cells.count('failed')} failed, "
-            f"{cells.count('passed')} passed, {cells.count('skipped')} did not apply."
+            f"{len(self.checks)} checks, {len(self.mutants)} mutants, {len(cells)} runs: "
+            f"{cells.count('failed')} failed, {cells.count('passed')} passed, {cells.count('skipped')} did not apply."
         )
 
     def markdown(self) -> str:

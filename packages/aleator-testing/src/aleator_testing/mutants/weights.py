@@ -1,4 +1,4 @@
-"""Mutants whose value is wrong: sites counted that should not be, left out, weighted twice, or met in the wrong order."""
+"""Mutants whose value is wrong: sites counted that should not be, left out, weighted twice, or mixed up."""
 
 from __future__ import annotations
 

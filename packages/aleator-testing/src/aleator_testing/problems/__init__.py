@@ -28,6 +28,7 @@ def problems() -> dict[str, Problem]:
         *(make(kind) for make in (scaled, masked, masked_latent, subsampled, local) for kind in KINDS),
         *(local(kind, 2) for kind in KINDS),
         *(chain(first, second) for first in KINDS for second in KINDS),
+        *(make("bernoulli", "normal") for make in (plated, nested, subsampled, scaled, masked)),
         chain("normal", "normal", "score"),
         *enumerated_problems(),
     ]

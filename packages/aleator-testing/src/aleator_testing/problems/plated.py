@@ -8,49 +8,51 @@ import aleator
 import aleator.distributions as dist
 from aleator_testing.problems.formulas import log_normal
 from aleator_testing.problems.problem import PRIOR_LOGIT, Latent, Problem, draw, theta
-from aleator_testing.problems.programs import ONE, X, needs
+from aleator_testing.problems.programs import ONE, X, named, needs
 
 __all__ = ["event", "local", "nested", "plated", "sequential", "shared_dim", "subsampled"]
 
 Y = torch.tensor([[0.3, -0.7], [1.1, 0.4]], dtype=torch.float64)
 
 
-def plated(kind: str) -> Problem:
+def plated(kind: str, inner: str | None = None) -> Problem:
     """A global draw, and a local one per datum that depends on it."""
+    inner = inner or kind
 
     def model() -> None:
         b = draw(kind, "b")
         with aleator.plate("data", 2):
-            z = draw(kind, "z")
+            z = draw(inner, "z")
             aleator.sample("x", dist.Normal(2.0 * z - b + theta()[-2], ONE), obs=X[:2])
 
     def guide() -> None:
         t = theta()
         b = draw(kind, "b", t[0])
         with aleator.plate("data", 2):
-            draw(kind, "z", t[1:3] + b)
+            draw(inner, "z", t[1:3] + b)
 
     b = Latent("b", kind, (), lambda v, t: t[0])
-    z = Latent("z", kind, (2,), lambda v, t: t[1:3] + v["b"])
+    z = Latent("z", inner, (2,), lambda v, t: t[1:3] + v["b"])
     return Problem(
-        f"plate-{kind}",
+        named("plate", kind, inner),
         model,
         guide,
         (b, z),
         lambda v, t: b.kl(v, t) + (z.kl(v, t) + log_normal(X[:2], 2.0 * v["z"] - v["b"] + t[-2], 1.0)).sum(),
-        needs(kind),
+        needs(kind, inner),
     )
 
 
-def nested(kind: str) -> Problem:
+def nested(kind: str, rows: str | None = None) -> Problem:
     """A plate at dim -2 around one at dim -1, with draws inside where they have no path, else beside a plate of one."""
-    inner = kind == "bernoulli"
+    rows = rows or kind
+    inner = rows == "bernoulli"
 
     def model() -> None:
         with aleator.plate("rows", 2, dim=-2):
-            z = draw(kind, "z")
+            z = draw(rows, "z")
             with aleator.plate("columns", 2, dim=-1):
-                w = draw(kind, "w") if inner else 0.0
+                w = draw(rows, "w") if inner else 0.0
                 aleator.sample("y", dist.Normal(z + w + theta()[-2], ONE), obs=Y)
         if not inner:
             with aleator.plate("one", 1, dim=-2):
@@ -59,16 +61,16 @@ def nested(kind: str) -> Problem:
     def guide() -> None:
         t = theta()
         with aleator.plate("rows", 2, dim=-2):
-            z = draw(kind, "z", t[:2, None])
+            z = draw(rows, "z", t[:2, None])
             if inner:
                 with aleator.plate("columns", 2, dim=-1):
-                    draw(kind, "w", t[2:4] * z)
+                    draw(rows, "w", t[2:4] * z)
         if not inner:
             with aleator.plate("one", 1, dim=-2):
                 draw(kind, "u", t[4])
 
-    z = Latent("z", kind, (2, 1), lambda v, t: t[:2, None])
-    w = Latent("w", kind, (2, 2), lambda v, t: t[2:4] * v["z"])
+    z = Latent("z", rows, (2, 1), lambda v, t: t[:2, None])
+    w = Latent("w", rows, (2, 2), lambda v, t: t[2:4] * v["z"])
     u = Latent("u", kind, (1, 1), lambda v, t: t[4].reshape(1, 1))
 
     def log_weight(v: dict[str, torch.Tensor], t: torch.Tensor) -> torch.Tensor:
@@ -76,7 +78,9 @@ def nested(kind: str) -> Problem:
         shift = v["w"] if inner else 0.0
         return total + log_normal(Y, v["z"] + shift + t[-2], 1.0).sum() + (w.kl(v, t).sum() if inner else 0.0)
 
-    return Problem(f"nested-{kind}", model, guide, (z, w) if inner else (z, u), log_weight, needs(kind))
+    return Problem(
+        named("nested", kind, rows), model, guide, (z, w) if inner else (z, u), log_weight, needs(kind, rows)
+    )
 
 
 def event(kind: str) -> Problem:
@@ -115,30 +119,31 @@ def event(kind: str) -> Problem:
     )
 
 
-def subsampled(kind: str) -> Problem:
+def subsampled(kind: str, inner: str | None = None) -> Problem:
     """A global draw, and two of three data per run."""
+    inner = inner or kind
 
     def model() -> None:
         b = draw(kind, "b")
         with aleator.plate("data", 3, subsample_size=2) as rows:
-            z = draw(kind, "z")
+            z = draw(inner, "z")
             aleator.sample("x", dist.Normal(2.0 * z - b + theta()[-2], ONE), obs=X[rows])
 
     def guide() -> None:
         t = theta()
         b = draw(kind, "b", t[0])
         with aleator.plate("data", 3, subsample_size=2) as rows:
-            draw(kind, "z", t[1:4][rows] + b)
+            draw(inner, "z", t[1:4][rows] + b)
 
     b = Latent("b", kind, (), lambda v, t: t[0])
-    z = Latent("z", kind, (3,), lambda v, t: t[1:4] + v["b"])
+    z = Latent("z", inner, (3,), lambda v, t: t[1:4] + v["b"])
     return Problem(
-        f"subsample-{kind}",
+        named("subsample", kind, inner),
         model,
         guide,
         (b, z),
         lambda v, t: b.kl(v, t) + (z.kl(v, t) + log_normal(X, 2.0 * v["z"] - v["b"] + t[-2], 1.0)).sum(),
-        needs(kind) | {"subsampling"},
+        needs(kind, inner) | {"subsampling"},
     )
 
 

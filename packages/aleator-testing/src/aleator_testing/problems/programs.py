@@ -9,7 +9,7 @@ import aleator.distributions as dist
 from aleator_testing.problems.formulas import log_normal
 from aleator_testing.problems.problem import Latent, Problem, draw, theta
 
-__all__ = ["X", "auxiliary", "chain", "needs", "single"]
+__all__ = ["X", "auxiliary", "chain", "named", "needs", "single"]
 
 X = torch.tensor([0.3, -0.7, 1.1], dtype=torch.float64)
 ONE = torch.ones((), dtype=torch.float64)
@@ -18,6 +18,11 @@ ONE = torch.ones((), dtype=torch.float64)
 def needs(*kinds: str) -> frozenset[str]:
     """Return the capabilities that draws of these kinds need."""
     return frozenset({"non_reparam"}) if "bernoulli" in kinds else frozenset()
+
+
+def named(family: str, first: str, second: str) -> str:
+    """Return a problem's name from its family and the kinds of its draws."""
+    return f"{family}-{first}" if first == second else f"{family}-{first}-{second}"
 
 
 def single(kind: str) -> Problem:
