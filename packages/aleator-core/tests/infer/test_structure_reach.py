@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -177,6 +179,88 @@ def test_minibatches_are_no_sources():
         "z_1": {"z_1"},
         "x_1": {"z_1"},
     }
+
+
+def three_bits():
+    return [bernoulli(f"z{index}") for index in range(3)]
+
+
+def looking_at(which):
+    def model():
+        observe("x", three_bits()[which])
+
+    return model
+
+
+def looking_through_a_list(which):
+    parents = [which]
+
+    def model():
+        observe("x", three_bits()[parents[0]])
+
+    return model
+
+
+class LookingAt:
+    def __init__(self, which):
+        self.which = which
+
+    def model(self):
+        observe("x", three_bits()[self.which])
+
+    def __call__(self):
+        self.model()
+
+
+def bound(which):
+    return LookingAt(which).model
+
+
+def by_default(which):
+    return lambda which=which: observe("x", three_bits()[which])
+
+
+def partially(which):
+    return partial(lambda which: observe("x", three_bits()[which]), which)
+
+
+def of_a_notebook(which):
+    names = {"observe": observe, "three_bits": three_bits, "which": which}
+    exec("def model():\n    observe('x', three_bits()[which])", names)
+    return names["model"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [looking_at, looking_through_a_list, LookingAt, bound, by_default, partially, of_a_notebook],
+    ids=lambda make: make.__name__,
+)
+def test_a_program_at_the_address_of_one_that_is_gone_is_another(make):
+    """Same code, sites and shapes, and other dependence: addresses are used again, and tell nothing."""
+    for which in (0, 1, 2, 0):
+        model = make(which)
+        assert set(analyse(model, three_bits).model["x"].factor_depends_on) == {f"z{which}"}
+        del model
+
+
+def test_programs_made_anew_for_each_step_are_one_program():
+    """A lambda around a program, with the data of the step in its closure, is not analysed again at each step."""
+    calls = Calls()
+
+    def inner(data):
+        calls.number += 1
+        observe("x", three_bits()[0] + data)
+
+    for step in range(5):
+        data = torch.tensor(float(step))
+        analyse(lambda data=data: inner(data), lambda: three_bits())
+        analyse(lambda: inner(data), three_bits)  # noqa: B023  # called before the next turn
+        analyse(partial(inner, data), three_bits)
+    assert calls.number == 3
+
+
+class Calls:
+    number = 0
 
 
 CALLS: list[str] = []
