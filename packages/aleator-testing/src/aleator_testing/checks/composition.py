@@ -13,7 +13,7 @@ import aleator
 import aleator.distributions as dist
 from aleator import ParamStore, get_param_store, infer
 from aleator.infer import pure_step
-from aleator.optim import Adam
+from aleator.optim import SGD
 from aleator_testing.check import Check, CheckFailure, NotApplicable, check
 from aleator_testing.checks.objects import flat_programs, plated_programs
 
@@ -32,7 +32,7 @@ def pure_step_equals_gradients(subject: Subject) -> None:
     estimator.loss(model, guide)
     leaf = get_param_store().unconstrained("loc")
     params = {"loc": leaf.detach().clone()}
-    optimizer = Adam(lr=0.1)
+    optimizer = SGD(lr=0.1)  # not Adam: its first step has one size, whatever the gradient's
     step = pure_step(estimator, optimizer, model, guide)
     with aleator.rng(5):
         updated, *_, loss = step(params, optimizer.init(params), {}, ())
@@ -52,10 +52,11 @@ def captured_equals_eager(subject: Subject) -> None:
     """A step captured as a graph over its inputs gives on other inputs what the eager step gives, for two models."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    optimizer = SGD(lr=0.1)
     for model, guide in (_on_data(2.0), _on_data(-1.0)):
-        step = pure_step(subject.make(), Adam(lr=0.1), model, guide)
+        step = pure_step(subject.make(), optimizer, model, guide)
         params = {"loc": torch.tensor(0.3)}
-        state = Adam(lr=0.1).init(params)
+        state = optimizer.init(params)
         first, second = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.25])
         step(params, state, {}, (first,))  # what is looked up once is looked up here
         graph = make_fx(step)(params, state, {}, (first,))
@@ -87,11 +88,10 @@ def compile_equals_eager(subject: Subject) -> None:
     """``infer.compile`` of the estimator gives its value and gradient; a second model is not served the first one's."""
     if not infer.is_available("compile"):
         raise NotApplicable("aleator-jit-estimators is not installed")
-    estimator = subject.make()
-    wrapped = infer.__getattr__("compile")(estimator, backend="eager")
+    wrapped = infer.__getattr__("compile")(subject.make(), backend="eager")
     for model, guide in (flat_programs(), plated_programs(), flat_programs()):
         for _ in range(2):
-            left, right = _value_and_gradient(wrapped, model, guide), _value_and_gradient(estimator, model, guide)
+            left, right = _value_and_gradient(wrapped, model, guide), _value_and_gradient(subject.make(), model, guide)
             if not torch.allclose(left, right, atol=1e-5):
                 raise CheckFailure(f"compiled: loss and gradients {left.tolist()}, eager {right.tolist()}")
 
@@ -105,18 +105,33 @@ def _value_and_gradient(estimator: AbstractEstimator, model: Callable[..., Any],
 
 @check(38, group="G")
 def functional_equals_stateful(subject: Subject) -> None:
-    """The functional SVI, which owns its state, follows the pure step, and the same state gives the same result."""
+    """The functional SVI, which owns its state, takes the pure step, and one state always gives one result."""
     if not infer.is_available("functional"):
         raise NotApplicable("aleator-svi-elbo with its functional SVI is not installed")
     functional: Any = infer.__getattr__("functional")
     model, guide = flat_programs()
-    svi = functional.SVI(model, guide, subject.make(), Adam(lr=0.1))
+    optimizer = SGD(lr=0.1)
+    svi = functional.SVI(model, guide, subject.make(), optimizer)
     state, _ = svi.init(4)
-    first, again = svi.update(state), svi.update(state)
-    if not torch.equal(first[1], again[1]):
-        raise CheckFailure(f"one state gave the losses {first[1].item()} and {again[1].item()}")
+    (_, first), (_, again) = svi.update(state), svi.update(state)
+    if not torch.equal(first, again):
+        raise CheckFailure(f"one state gave the losses {first.item()} and {again.item()}")
+    certain = functional.SVI(model, _without_draws, subject.make(), optimizer)  # whoever draws: the numbers are one
+    state, _ = certain.init(4)
+    params = {"loc": certain.get_params(state)["loc"].detach()}
+    state, loss = certain.update(state)
+    found = {"loss": loss, "loc": certain.get_params(state)["loc"]}
+    step = pure_step(subject.make(), optimizer, model, _without_draws)
+    expected, *_, expected_loss = step(params, optimizer.init(params), {}, ())
+    for name, truth in (("loss", expected_loss), ("loc", expected["loc"])):
+        if not torch.allclose(found[name], truth, atol=1e-6):
+            raise CheckFailure(f"the functional SVI's {name} is {found[name].item()}, the pure step's {truth.item()}")
     if len(get_param_store()):
         raise CheckFailure("the functional SVI wrote into the ambient parameter store")
+
+
+def _without_draws() -> None:
+    aleator.sample("z", dist.Delta(aleator.param("loc", torch.tensor(0.3))))
 
 
 @check(40, group="G")

@@ -61,6 +61,30 @@ class AnotherView(MeanBound):
 
 @final
 @dataclass(frozen=True, repr=False)
+class ObjectiveAsLoss(MeanBound):
+    """Returns the bound where its negative belongs, and climbs it all the same."""
+
+    def estimate(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401  # theirs
+        """Forget the sign of what is reported."""
+        found = super().estimate(model, guide, *args, **kwargs)
+        return replace(found, loss=-found.loss)
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class DoublesGradients(MeanBound):
+    """Back-propagates twice where it steps by itself: only a step as a pure function is right."""
+
+    def loss_and_grads(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> float:  # type: ignore[misc]  # noqa: ANN401  # overrides what is final: what is wrong with it
+        """Back-propagate the surrogate, doubled."""
+        found = self.estimate(model, guide, *args, **kwargs)
+        if found.surrogate.requires_grad:
+            (2.0 * found.surrogate).backward()  # type: ignore[no-untyped-call]  # torch's
+        return found.loss.item()
+
+
+@final
+@dataclass(frozen=True, repr=False)
 class NeedsGradients(MeanBound):
     """Differentiates inside ``estimate``."""
 
@@ -235,10 +259,12 @@ class MovesParameters(MeanBound):
 _FAILS: Mapping[type[MeanBound], tuple[str, tuple[str, ...]]] = {
     LossWithGraph: ("loss with a graph", ("returns_estimate",)),
     SinglePrecision: ("loss in float32", ("returns_estimate",)),
+    ObjectiveAsLoss: ("the bound as the loss", ("sign_convention",)),
     AnotherView: ("views disagree", ("views_agree",)),
+    DoublesGradients: ("gradients doubled in loss_and_grads", ("views_agree", "pure_step_equals_gradients")),
     NeedsGradients: ("differentiates inside", ("no_grad_safe",)),
     OverwritesGradients: ("overwrites .grad", ("gradients_accumulate",)),
-    IgnoresSeeds: ("ignores seeds", ("deterministic_under_seed",)),
+    IgnoresSeeds: ("ignores seeds", ("deterministic_under_seed", "functional_equals_stateful")),
     WritesBuffers: ("buffers written inside estimate", ("params_only_via_store",)),
     HiddenParameter: ("a hidden parameter", ("params_only_via_store",)),
     MovesParameters: ("parameters moved inside estimate", ("params_only_via_store",)),

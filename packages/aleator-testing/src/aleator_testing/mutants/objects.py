@@ -142,7 +142,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("changes itself", RemembersNesting, frozenset({"frozen_and_unmutated"})),
     Mutant("can be changed", Settable, frozenset({"frozen_and_unmutated"})),
     Mutant("not picklable", NotPicklable, frozenset({"pickle_deepcopy_repr"})),
-    Mutant("stale compile cache", StaleCache, frozenset({"reuse_across_models"})),
+    Mutant("stale compile cache", StaleCache, frozenset({"reuse_across_models", "compile_equals_eager"})),
     Mutant("threads share a scratch place", SharedScratch, frozenset({"thread_isolation"})),
     Mutant("not final", OpenToSubclasses, frozenset({"target_resolves"})),
     Mutant("a score capability without a rule", ScoresUndeclared, frozenset({"capabilities_declared"})),
