@@ -28,7 +28,7 @@ def program_key(model: Program, guide: Program, args: tuple[Any, ...], kwargs: M
     These are their code with what it found in closures, globals and defaults when the function was first seen, the
     objects they are bound to, the switches (truth values, words) that are read from there now, the arguments' shapes,
     and the plates and reserved dims around the run. A number in a closure or a global tells two functions apart, but
-    one function that finds another number later is still the same: a step counter would be another program at each step.
+    one function that finds another number later is still the same: a step counter would make a program of each step.
     """
     leaves = tree_leaves((args, tuple(sorted(kwargs.items()))))
     shapes = tuple(_plain(leaf) for leaf in leaves)
