@@ -166,17 +166,17 @@ def test_a_run_on_the_contexts_stream_saves_no_randomness(tmp_path):
         before = torch.get_rng_state()
         svi.load(tmp_path / "run.pt")
         assert torch.equal(before, torch.get_rng_state())
-        assert svi._source is None
+        assert svi._training.source is None
 
 
 def whole_state(svi, store):
     return (
         {name: (id(leaf), leaf.tolist()) for name, leaf in store.named_parameters()},
         {name: buffer.tolist() for name, buffer in store.buffers.items()},
-        repr(svi.optim.state_to_payload(svi._state)),
+        repr(svi.optim.state_to_payload(svi._training.state)),
         svi.steps_taken,
         list(svi.losses),
-        {device: state.tolist() for device, state in svi._source.get_state().items()},
+        {device: state.tolist() for device, state in svi._training.source.get_state().items()},
     )
 
 

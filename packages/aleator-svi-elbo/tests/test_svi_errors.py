@@ -35,7 +35,7 @@ GOOD = torch.tensor([1.0, 2.0])
 
 def flat(svi, store):
     """Everything that a step writes, as plain values."""
-    payload = svi.optim.state_to_payload(svi._state)
+    payload = svi.optim.state_to_payload(svi._training.state)
     return (
         {name: leaf.tolist() for name, leaf in store.named_parameters()},
         repr(payload),

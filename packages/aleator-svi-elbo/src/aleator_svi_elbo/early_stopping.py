@@ -35,6 +35,14 @@ class EarlyStopping:
         if self.patience < 1 or self.window < 1 or self.min_delta < 0:
             raise ValueError(f"EarlyStopping expects patience >= 1, window >= 1 and min_delta >= 0, but found {self}")
 
+    def steps_until_decision(self, steps: int) -> int:
+        """Return after how many more steps ``is_due`` may be true: at the end of the next window.
+
+        Args:
+            steps: how many losses there are by now.
+        """
+        return self.window - steps % self.window
+
     def is_due(self, losses: Sequence[float]) -> bool:
         """Tell, at the end of a window, whether to stop after these losses."""
         if len(losses) % self.window or len(losses) < self.window * (self.patience + 1):

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, final
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
-from aleator import get_param_store, settings
 from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
-from aleator.infer.step import Gradients, ParamRecorder, differentiate
 from aleator.optim import Schedule, Scheduled
 from aleator.params.files import MapLocation
-from aleator.randomness import RandomSource, rng
-from aleator.runtime import Run
+from aleator.randomness import RandomSource
 from aleator.trace import Trace
-from aleator.validation import PendingChecks
 from aleator_posterior import TracePosterior
+from aleator_svi_elbo.blocks import Block
 from aleator_svi_elbo.checkpoint import RunState, read_run, write_run
 from aleator_svi_elbo.early_stopping import EarlyStopping
+from aleator_svi_elbo.evaluation import Evaluation, Program
 from aleator_svi_elbo.losses import as_estimator, checked_optimizer
-from aleator_svi_elbo.verification import verified_loss
+from aleator_svi_elbo.training import Training
 
 __all__ = ["SVI"]
-
-Program = Callable[..., Any]
 
 
 @final
@@ -112,11 +106,14 @@ class SVI(TracePosterior):
         self.callback_every = _count("callback_every", callback_every, 1)
         self.early_stopping = early_stopping
         self.progress = progress
-        self._source = rng if rng is None or isinstance(rng, RandomSource) else RandomSource(rng)
-        self._state = self.optim.init({})
-        self._leaves: dict[str, Tensor] = {}
+        source = rng if rng is None or isinstance(rng, RandomSource) else RandomSource(rng)
+        self._training = Training(self.optim, source)
         self.losses: list[float] = []
-        self.steps_taken = 0
+
+    @property
+    def steps_taken(self) -> int:
+        """The number of steps so far, those of ``step`` and of ``run``."""
+        return self._training.steps_taken
 
     def step(self, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401  # the programs' own arguments
         """Take one step on these arguments, and return the loss before it.
@@ -124,17 +121,11 @@ class SVI(TracePosterior):
         Raises:
             NonFiniteError, ParameterError, SupportError: naming what is wrong; nothing has been updated.
         """
-        with self._randomness():
-            checks = PendingChecks(keep=settings.get().validate)
-            with Run(checks=checks), nullcontext() if torch.is_grad_enabled() else _gradients_on():
-                result = self._differentiate(args, kwargs)
-            loss = verified_loss(result, checks)
-            self._apply(result)
-        return loss
+        return self._training.step(self._evaluation(args, kwargs))
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401  # the programs' own arguments
         """Return an estimate of the loss on these arguments; nothing is updated."""
-        with self._randomness():
+        with self._training.randomness():
             return self.loss.loss(self.model, self.guide, *args, **kwargs)
 
     def run(self, *args: Any, **kwargs: Any) -> SVI:  # noqa: ANN401  # the programs' own arguments
@@ -143,14 +134,16 @@ class SVI(TracePosterior):
         Returns:
             Itself, a posterior.
         """
-        with tqdm(total=self.num_steps, disable=not self.progress, desc="SVI", unit="step") as bar:
-            for _ in range(self.num_steps):
-                loss = self.step(*args, **kwargs)
-                self.losses.append(loss)
-                if self._run_moves_schedule:
-                    self.scheduler_step(loss)
-                bar.update()
+        evaluation = self._evaluation(args, kwargs)
+        block = Block(self._training, evaluation, self.losses, self._run_moves_schedule)
+        left = self.num_steps
+        with tqdm(total=left, disable=not self.progress, desc="SVI", unit="step") as bar:
+            while left:
+                taken = block.take(min(left, self._steps_until_report()))
+                left -= taken
+                bar.update(taken)
                 if self.steps_taken % self.callback_every == 0:
+                    loss = self.losses[-1]
                     bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
                     if self.callback is not None:
                         self.callback(self.steps_taken, loss)
@@ -167,7 +160,7 @@ class SVI(TracePosterior):
         Args:
             loss: the epoch's loss, for schedules that look at it.
         """
-        self._state = self.optim.scheduler_step(self._state, None if loss is None else torch.tensor(loss))
+        self._training.scheduler_step(None if loss is None else torch.tensor(loss))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run whole: the context's store, the optimizer with its schedule, randomness, steps and losses.
@@ -182,7 +175,8 @@ class SVI(TracePosterior):
             ParameterError: a parameter's constraint cannot be written to a file.
             OSError: the file cannot be written.
         """
-        write_run(path, self.optim, RunState(self._state, self._source, self.steps_taken, self.losses))
+        training = self._training
+        write_run(path, self.optim, RunState(training.state, training.source, training.steps_taken, self.losses))
 
     def load(self, path: str | os.PathLike[str], map_location: MapLocation = None) -> None:
         """Continue from what :meth:`save` wrote, bit for bit; before the first step too. No code in the file is run.
@@ -198,70 +192,31 @@ class SVI(TracePosterior):
             CheckpointError: it is damaged, foreign, or does not fit the optimizer; store and run are as they were.
         """
         state = read_run(path, self.optim, map_location)
-        self._state, self.steps_taken, self.losses = state.optimizer, state.steps_taken, state.losses
-        self._source = self._source if state.source is None else state.source
+        training = self._training
+        training.state, training.steps_taken, self.losses = state.optimizer, state.steps_taken, state.losses
+        training.source = training.source if state.source is None else state.source
         # Modules put their own parameters in the place of the store's leaves when they register.
-        self._leaves = {}
+        training.leaves = {}
 
     def _traces(self, *args: Any, **kwargs: Any) -> Iterator[tuple[Trace, float]]:  # noqa: ANN401  # as in run
         """Yield runs of the model, replayed against draws of the guide, all of weight one."""
         for _ in range(self.num_samples):
-            with self._randomness(), torch.no_grad():
+            with self._training.randomness(), torch.no_grad():
                 with TraceMessenger() as guide_trace:
                     self.guide(*args, **kwargs)
                 with ReplayMessenger(trace=guide_trace):
                     model_trace = TraceMessenger()(self.model).get_trace(*args, **kwargs)
             yield model_trace, 0.0
 
-    def _randomness(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._source is None else rng(self._source)
+    def _evaluation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Evaluation:
+        return Evaluation(self.loss, self.loss_and_grads, self.model, self.guide, args, kwargs)
 
-    def _differentiate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Gradients:
-        if self.loss_and_grads is None:
-            return differentiate(self.loss, self.model, self.guide, args, kwargs)
-        recorder = ParamRecorder()
-        try:
-            with recorder:
-                loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
-            grads = {name: leaf.grad for name, leaf in recorder.leaves.items() if leaf.grad is not None}
-        finally:
-            # Also when it raises: half of a gradient must not join that of the next step.
-            for leaf in recorder.leaves.values():
-                leaf.grad = None
-        return Gradients(torch.as_tensor(loss).detach(), recorder.leaves, grads, {}, {})
-
-    def _apply(self, result: Gradients) -> None:
-        """Write a step: parameters, the optimizer's state, buffers."""
-        leaves = result.leaves
-        if any(self._leaves.get(name, leaf) is not leaf for name, leaf in leaves.items()):
-            self._forget_replaced(leaves)
-        self._leaves.update(leaves)
-        with torch.no_grad():
-            self._state = self.optim.join(self._state, leaves)
-            if result.grads:
-                self.optim.update_(result.grads, self._state, leaves)
-            if result.updates:
-                buffers = get_param_store().buffers
-                for name, value in result.updates.items():
-                    buffers[name] = value
-        self.steps_taken += 1
-
-    def _forget_replaced(self, leaves: dict[str, Tensor]) -> None:
-        """Begin anew for parameters that are no longer the tensors they were: the store was cleared or replaced."""
-        stale = {name for name, leaf in leaves.items() if self._leaves.get(name, leaf) is not leaf}
-        if self._state.eager or stale >= self._state.slots.keys():
-            self._state = self.optim.init({})
-            self._leaves = {}
-        else:
-            kept = {name: slots for name, slots in self._state.slots.items() if name not in stale}
-            self._state = self._state._replace(slots=kept)
-
-
-@contextmanager
-def _gradients_on() -> Iterator[None]:
-    """Under the caller's no_grad a step would otherwise do nothing, and say nothing."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
+    def _steps_until_report(self) -> int:
+        """Return how many steps may be taken before somebody must know a loss."""
+        left = self.callback_every - self.steps_taken % self.callback_every
+        if self.early_stopping is not None:
+            left = min(left, self.early_stopping.steps_until_decision(len(self.losses)))
+        return left
 
 
 def _require_callable(**things: object) -> None:

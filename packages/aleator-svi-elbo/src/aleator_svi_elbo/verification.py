@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,37 @@ if TYPE_CHECKING:
     from aleator.infer.step import Gradients
     from aleator.validation import PendingChecks
 
-__all__ = ["verified_loss"]
+__all__ = ["Numbers", "all_hold", "numbers_of", "verified_loss"]
+
+
+class Numbers(NamedTuple):
+    """The numbers that tell whether a step holds, still on their device.
+
+    Attributes:
+        values: the loss, the sum of each gradient, and the flag where there is one; a vector.
+        has_flag: whether the last of them says that a check of a value failed.
+    """
+
+    values: Tensor
+    has_flag: bool
+
+
+def numbers_of(result: Gradients, checks: PendingChecks) -> Numbers:
+    """Join all that a step must be judged by to one vector; reads nothing."""
+    loss = result.loss
+    probes = [loss, *(grad if grad.dim() == 0 else grad.sum() for grad in result.grads.values())]
+    violated = checks.violated(finite_is_known=True) if len(checks) else None
+    if violated is not None:
+        probes.append(violated)
+    joined = torch.stack([probe if probe.dtype is loss.dtype else probe.to(loss) for probe in probes])
+    return Numbers(joined, violated is not None)
+
+
+def all_hold(numbers: list[float], has_flag: bool) -> bool:
+    """Tell whether a step holds by its numbers; an infinite loss does while the gradients are finite."""
+    if has_flag and numbers[-1]:
+        return False
+    return not math.isnan(numbers[0]) and all(map(math.isfinite, numbers[1:]))
 
 
 def verified_loss(result: Gradients, checks: PendingChecks) -> float:
@@ -28,17 +58,10 @@ def verified_loss(result: Gradients, checks: PendingChecks) -> float:
         ParameterError, SupportError: an argument outside its constraint, an observed value outside its support.
         NonFiniteError: naming the parameter, the site and its side, or the gradient that is NaN.
     """
-    loss = result.loss
-    probes = [loss, *(grad if grad.dim() == 0 else grad.sum() for grad in result.grads.values())]
-    violated = checks.violated(finite_is_known=True) if len(checks) else None
-    if violated is not None:
-        probes.append(violated)
-    numbers = torch.stack([probe if probe.dtype is loss.dtype else probe.to(loss) for probe in probes]).tolist()
+    values, has_flag = numbers_of(result, checks)
+    numbers = values.tolist()
     value = float(numbers[0])
-    flag = numbers.pop() if violated is not None else 0.0
-    if flag:
-        checks.raise_culprit()
-    if math.isnan(value) or not all(math.isfinite(number) for number in numbers[1:]):
+    if not all_hold(numbers, has_flag):
         _raise_culprit(value, result, checks)
     checks.remember()
     return value

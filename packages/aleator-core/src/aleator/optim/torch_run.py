@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from aleator.optim.optimizer import Params
 
-__all__ = ["TorchRun"]
+__all__ = ["TorchRun", "TorchRunMemory"]
+
+
+class TorchRunMemory(NamedTuple):
+    """A copy of a run's torch.optim optimizer.
+
+    Attributes:
+        optimizer: the optimizer itself.
+        params: leaf by name.
+        groups: the options of each parameter group and its parameters.
+        state: what the optimizer keeps by parameter, in tensors of its own.
+    """
+
+    optimizer: torch.optim.Optimizer | None
+    params: dict[str, Tensor]
+    groups: list[dict[str, Any]]
+    state: dict[Tensor, Any]
 
 
 @final
@@ -83,6 +100,31 @@ class TorchRun:
                 self.optimizer.state[new] = self.optimizer.state.pop(old)
             self.params[name] = new
 
+    def memory(self) -> TorchRunMemory:
+        """Return a copy to go back to; the leaves' own values are not in it."""
+        if self.optimizer is None:
+            return TorchRunMemory(None, dict(self.params), [], {})
+        groups = [
+            {key: list(value) if key == "params" else _copied(value) for key, value in group.items()}
+            for group in self.param_groups
+        ]
+        state = {param: _copied(kept) for param, kept in self.optimizer.state.items()}
+        return TorchRunMemory(self.optimizer, dict(self.params), groups, state)
+
+    def restore_(self, memory: TorchRunMemory) -> None:
+        """Go back to a copy; it may be used once."""
+        self.optimizer, self.params = memory.optimizer, dict(memory.params)
+        if self.optimizer is None:
+            return
+        del self.param_groups[len(memory.groups) :]
+        for group, kept in zip(self.param_groups, memory.groups, strict=True):
+            members = group["params"]  # the optimizer may hold this very list elsewhere, as LBFGS does
+            members[:] = kept["params"]
+            group.clear()
+            group.update({**kept, "params": members})
+        self.optimizer.state.clear()
+        self.optimizer.state.update(memory.state)
+
     def step_(self, grads: Params | None, evaluate: Callable[[], tuple[Tensor, Params]] | None = None) -> None:
         """Step once, on given gradients or on those that ``evaluate`` finds; the leaves' ``grad`` stay what they are.
 
@@ -109,8 +151,19 @@ class TorchRun:
 
     def _closure(self, evaluate: Callable[[], tuple[Tensor, Params]]) -> Callable[[], float]:
         def closure() -> float:
+            self._set_grads_({})  # a loss that adds to `.grad` must not find there what it added the last time
             loss, grads = evaluate()
             self._set_grads_(grads)
             return float(loss.detach())
 
         return closure
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401  # whatever an optimizer keeps: tensors, numbers, lists of them
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_copied(item) for item in value)
+    return copy.copy(value)
