@@ -36,7 +36,7 @@ def options(kind, shape):
     if "number" in kind:
         found["baseline_value"] = -1.5
     if "network" in kind:
-        found |= {"nn_baseline": Network(), "nn_baseline_input": torch.full(shape, 0.3, dtype=torch.float64)}
+        found |= {"nn_baseline": Network().forward, "nn_baseline_input": torch.full(shape, 0.3, dtype=torch.float64)}
     return found
 
 

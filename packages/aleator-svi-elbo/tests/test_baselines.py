@@ -9,7 +9,7 @@ import torch
 
 import aleator
 import aleator.distributions as dist
-from aleator.errors import UnsupportedModelError
+from aleator.errors import AleatorWarning, UnsupportedModelError
 from aleator.infer import RenyiELBO, is_available
 from aleator_svi_elbo import Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 from aleator_svi_elbo.tracing import trace_pair
@@ -178,6 +178,33 @@ def test_a_network_gets_its_input_without_a_graph():
     logit_grad, weight_grad = torch.autograd.grad(estimate.surrogate, (LOGIT, network.weight))
     torch.testing.assert_close(logit_grad, -(cost(z) - value) * (z - torch.sigmoid(LOGIT)).detach())
     torch.testing.assert_close(weight_grad[0, 0], 2.0 * (value - cost(z)) * 0.8)
+
+
+def test_a_network_that_nobody_registered_is_pointed_out():
+    """It would stay as it is, step by step, in silence; a function of one's own, or a frozen module, is no matter."""
+    network = torch.nn.Linear(1, 1, bias=False).double()
+
+    class First(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network
+
+        def forward(self, value):
+            return self.inner(value)[0]
+
+    first = First()
+    guide = guide_with({"nn_baseline": first, "nn_baseline_input": LOGIT.reshape(1)})
+
+    def registering():
+        aleator.module("first", first)
+        guide()
+
+    with pytest.warns(AleatorWarning, match=r"guide site 'z': its nn_baseline is not among .* aleator.module\('first'"):
+        TraceGraph_ELBO().estimate(model, guide)
+    TraceGraph_ELBO().estimate(model, registering)
+    aleator.clear_param_store()
+    first.requires_grad_(False)
+    TraceGraph_ELBO().estimate(model, guide)
 
 
 def test_a_network_that_returns_no_tensor():

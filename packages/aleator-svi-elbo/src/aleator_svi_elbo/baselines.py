@@ -8,14 +8,17 @@ Variational Inference and Learning in Belief Networks", 2014, section 2.3).
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.utils._pytree import tree_map_only
 
-from aleator.errors import UnsupportedModelError
+from aleator import get_param_store
+from aleator.errors import AleatorWarning, UnsupportedModelError
 from aleator.infer import Factor
 from aleator_svi_elbo.baseline_options import BaselineOptions, baseline_options, baseline_wish
 from aleator_svi_elbo.decaying_average import DecayingAverage
@@ -154,7 +157,22 @@ def _stated(options: BaselineOptions) -> Tensor | float | None:
         raise ValueError(
             f"guide site {options.site!r}: its nn_baseline must return a tensor, but returned {type(value).__name__}"
         )
+    if value.requires_grad and isinstance(options.nn_baseline, Module):
+        _warn_unless_trained(options.site, options.nn_baseline)
     return value
+
+
+def _warn_unless_trained(site: str, network: Module) -> None:
+    store = get_param_store()
+    first = next(network.parameters(), None)
+    if first is None or store.is_bound or any(leaf is first for _, leaf in store.named_parameters()):
+        return
+    warnings.warn(
+        f"guide site {site!r}: its nn_baseline is not among the parameters of the run, so that no step trains it; "
+        f"register it in the guide, by aleator.module({type(network).__name__.lower()!r}, ...)",
+        AleatorWarning,
+        stacklevel=2,
+    )
 
 
 def _fitted(value: Tensor, cost: Tensor, factor: Factor) -> Tensor:
