@@ -156,6 +156,13 @@ def conformance_full(session: nox.Session) -> None:
     session.run("python", "-m", "aleator_testing.matrix")
 
 
+@nox.session(default=False, requires=["wheels"])
+def gradients(session: nox.Session) -> None:
+    """The gradients of the ELBO estimators against exact enumeration, at many draws: the page docs/gradients.md."""
+    env.install_wheels(session, env.PACKAGES)
+    session.run("python", str(ROOT / "tools" / "gradient_table.py"), *session.posargs)
+
+
 @nox.session(requires=["wheels"])
 def docs(session: nox.Session) -> None:
     """Every example in a docstring, and every Python block of a README or a page of docs/."""
