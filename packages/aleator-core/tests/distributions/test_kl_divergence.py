@@ -79,6 +79,35 @@ def test_equal_to_torchs_across_families(p, q):
     torch.testing.assert_close(dist.kl_divergence(*ours), td.kl_divergence(*theirs))
 
 
+@pytest.mark.parametrize("left", [(0.3, 1.2), ("row", 1.2), (0.3, "row"), ("column", "row"), ("one", "one")])
+@pytest.mark.parametrize("right", [(0.0, 1.0), (0.0, 2.0), (0.5, 1.0), ("row", "row"), ("one", 1.0), (0.0, "row")])
+def test_normals_with_numbers_among_their_arguments(left, right):
+    """Catches a shortcut for a standard normal that is taken where it does not hold, and a lost dim or gradient."""
+    tensors = {
+        "one": torch.tensor(0.7, dtype=torch.float64),
+        "row": torch.tensor([0.4, 1.1, 2.0], dtype=torch.float64),
+        "column": torch.tensor([[0.2], [1.7]], dtype=torch.float64),
+    }
+
+    def arguments(names):
+        return [tensors[each].clone().requires_grad_() if isinstance(each, str) else each for each in names]
+
+    p, q = arguments(left), arguments(right)
+    found = dist.kl_divergence(dist.Normal(*p), dist.Normal(*q))
+    expected_p, expected_q = (
+        [torch.as_tensor(each, dtype=torch.float64).detach().requires_grad_() for each in pair] for pair in (p, q)
+    )
+    expected = td.kl_divergence(td.Normal(*expected_p), td.Normal(*expected_q))
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+    if found.requires_grad:
+        found.sum().backward()
+        expected.sum().backward()
+        for ours, theirs in zip([*p, *q], [*expected_p, *expected_q], strict=True):
+            if isinstance(ours, torch.Tensor):
+                torch.testing.assert_close(ours.grad, theirs.grad)
+
+
 def test_independent_and_transformed():
     p, q = dist.Normal(torch.randn(2, 3, 4), 1.0), dist.Normal(0.0, torch.rand(4) + 0.5).expand((2, 3, 4))
     whole = dist.kl_divergence(p, q)

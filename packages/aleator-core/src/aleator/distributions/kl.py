@@ -15,6 +15,7 @@ from aleator.distributions.delta import Delta
 from aleator.distributions.distribution import Distribution
 from aleator.distributions.independent import Independent, sum_rightmost
 from aleator.distributions.masked import MaskedDistribution
+from aleator.distributions.normal import Normal
 from aleator.distributions.transformed import ClosedForm
 
 __all__ = ["kl_divergence", "register_kl"]
@@ -64,6 +65,9 @@ def kl_divergence(p: torch_distributions.Distribution, q: torch_distributions.Di
 
 def _find(type_p: type, type_q: type) -> Rule | None:
     """Return the most specific of our rules, by the order in which the types inherit."""
+    exact = _RULES.get((type_p, type_q))
+    if exact is not None:
+        return exact
     found = [pair for pair in _RULES if issubclass(type_p, pair[0]) and issubclass(type_q, pair[1])]
     if not found:
         return None
@@ -151,6 +155,24 @@ def _delta(p: Delta, q: torch_distributions.Distribution) -> Tensor:
     return p.log_density - cross
 
 
+def _normal(p: Normal, q: Normal) -> Tensor:
+    """The divergence of two normals, with as few kernels as numbers among the arguments allow."""
+    ratio = p._scale if _is(q._scale, 1.0) else p._scale / q._scale
+    distance = p._loc if _is(q._loc, 0.0) else p._loc - q._loc
+    standard = distance if _is(q._scale, 1.0) else distance / q._scale
+    shape = broadcast_shapes(p.batch_shape, q.batch_shape)
+    if not isinstance(ratio, Tensor) or not isinstance(standard, Tensor):
+        like = next((each for each in (ratio, standard) if isinstance(each, Tensor)), p.loc)
+        ratio, standard = (torch.as_tensor(each, dtype=like.dtype, device=like.device) for each in (ratio, standard))
+    half = torch.addcmul(-0.5 - ratio.log(), ratio, ratio, value=0.5)
+    found = torch.addcmul(half, standard, standard, value=0.5)
+    return found if found.shape == shape else found.expand(shape)
+
+
+def _is(argument: object, number: float) -> bool:
+    return isinstance(argument, float) and argument == number
+
+
 _RULES.update(
     {
         (torch_distributions.Independent, torch_distributions.Independent): _independent,
@@ -158,6 +180,7 @@ _RULES.update(
         (MaskedDistribution, torch_distributions.Distribution): _masked,
         (torch_distributions.Distribution, MaskedDistribution): _masked,
         (MaskedDistribution, MaskedDistribution): _masked,
+        (Normal, Normal): _normal,
         (Delta, torch_distributions.Distribution): _delta,
         (Delta, MaskedDistribution): _masked,
     }
