@@ -226,13 +226,15 @@ MUTANTS = (
     Mutant("flipped sign", FlippedSign, PATHWISE | SCORE | {"converges"}),
     Mutant("missing 1/K in the gradient", GradientSummed, frozenset({"grad_exact_reparam", "particles"})),
     Mutant("missing 1/K, vectorized only", VectorizedGradientSummed, frozenset({"grad_exact_reparam", "particles"})),
-    Mutant("entropy term dropped", EntropyDropped, PATHWISE | {"converges"}),
+    Mutant(
+        "entropy term dropped", EntropyDropped, frozenset({"grad_exact_reparam", "tight_at_posterior", "converges"})
+    ),
     Mutant("path dropped", PathDropped, PATHWISE),
     Mutant("implicit path dropped", ImplicitPathDropped, frozenset({"grad_unbiased_reparam"})),
     Mutant("score term dropped", ScoreDropped, SCORE),
     Mutant("score term scaled", ScoreScaled, frozenset({"respects_scale_mask", "subsampling_unbiased"})),
     Mutant("score term masked", ScoreMasked, frozenset({"respects_scale_mask"})),
-    Mutant("score without its own cost", OwnCostLeftOut, SCORE),
+    Mutant("score without its own cost", OwnCostLeftOut, frozenset({"grad_exact_score"})),
     Mutant("score without the data's cost", DataCostLeftOut, SCORE),
     Mutant("plate slices mixed", PlateSlicesMixed, frozenset({"plates_and_event_dims"})),
     Mutant("costs by dim, not by plate", CostsByDim, frozenset({"plates_and_event_dims"})),
