@@ -2,8 +2,8 @@
 
 One comparison fails where ``|estimate - truth| > THRESHOLD`` standard errors. By the normal law a correct estimator
 fails one comparison with probability ``FALSE_FAIL``; since checks fix their seed, it fails always or never. An
-estimator whose bias is ``DETECTABLE`` standard errors passes one comparison with probability ``FALSE_PASS``. Problems
-and sample sizes are chosen so that the biases of the kit's mutants are larger than that; the tests of the kit hold it.
+estimator whose bias is ``DETECTABLE`` standard errors passes one comparison with probability ``FALSE_PASS``. A mutant
+whose bias is smaller than that at these sample sizes is expected of the exact checks only, not of these.
 """
 
 from __future__ import annotations
