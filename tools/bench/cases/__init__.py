@@ -18,6 +18,7 @@ NAMES = (
     "importance_weighted",
     "bernoulli_chain",
     "mean_field",
+    "importance_sampling",
 )
 
 

@@ -33,11 +33,10 @@ class Attempt(NamedTuple):
 
 
 def attempt(programs: Programs, count: int, outline: PairOutline) -> Attempt:
-    """Run programs for many draws, and compare three of the draws with runs of their own.
+    """Run programs for many draws, and compare two of the draws with runs of their own.
 
-    The three are those of the largest and the smallest weight, and the last: where draws are mixed up, or a program
-    takes a way that suits one draw only, they do not all come out the same. Where a weight is no number, its draw is
-    one of the three.
+    The two are that of the largest weight, and the last: where draws are mixed up, they do not come out the same. Where
+    a weight is no number, its draw is one of the two.
 
     Raises:
         NonFiniteError: naming the sites, where a weight is NaN or plus infinity in a run of its own too.
@@ -55,10 +54,8 @@ def attempt(programs: Programs, count: int, outline: PairOutline) -> Attempt:
 
 
 def _places(log_weights: Tensor) -> Iterable[int]:
-    # argmax takes NaN for the largest
-    lowest = torch.where(torch.isneginf(log_weights), torch.inf, log_weights)
-    found = torch.stack([log_weights.argmax(), lowest.argmin()]).tolist()
-    return dict.fromkeys([*found, len(log_weights) - 1])
+    largest = int(log_weights.argmax())  # which takes NaN for the largest
+    return dict.fromkeys([largest, len(log_weights) - 1])
 
 
 def _first_line(error: Exception) -> str:

@@ -39,8 +39,9 @@ class Importance(TracePosterior):
 
     The weighted draws stand for the posterior, the mean weight estimates the evidence. Where the programs allow it, all
     draws are one run, as a tensor dim left of their plates. Whether they do is found out in the run: it must have the
-    sites, plates and shapes of a run for one draw, and three draws must come out the same in runs of their own. Else
-    the programs are looped, ``execution`` says why, and so does an ``ImportanceWarning``, once.
+    sites, plates and shapes of a run for one draw, must not read drawn values on the host, and two draws must come out
+    the same in runs of their own. Else the programs are looped, ``execution`` says why, and so does an
+    ``ImportanceWarning``, once.
 
     No autograd graph and no trace per draw are kept. Log weights hold handlers' scales, masks and factors. A plate that
     draws random minibatches is refused: the evidence would be biased.

@@ -222,30 +222,34 @@ def _is_observed(name: str, site: Site) -> bool:
 
 
 def _weigh(pair: Pair, log_probs: Mapping[str, Tensor], guide_log_probs: Mapping[str, Tensor], count: int) -> Tensor:
-    """Sum the terms of each draw."""
-    terms = []
+    """Sum the terms of each draw; terms of one shape are added first, for a sum over few elements is a slow kernel."""
+    by_shape: dict[torch.Size, Tensor] = {}
     for name, log_prob in log_probs.items():
         site = pair.model_trace.nodes[name]
         if pair.guide_trace is not None or site.is_observed:
-            terms.append(_scaled(site, log_prob))
+            term, known = _scaled(site, log_prob), by_shape.get(log_prob.shape)
+            by_shape[log_prob.shape] = term if known is None else known + term
     for name, log_prob in guide_log_probs.items():
         assert pair.guide_trace is not None
-        terms.append(-_scaled(pair.guide_trace.nodes[name], log_prob))
-    if not terms:
+        term, known = _scaled(pair.guide_trace.nodes[name], log_prob), by_shape.get(log_prob.shape)
+        by_shape[log_prob.shape] = -term if known is None else known - term
+    if not by_shape:
         return torch.zeros(count)
-    return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
+    sums = [term.reshape(count, -1).sum(1) if term.dim() > 1 else term for term in by_shape.values()]
+    return torch.stack(sums).sum(0) if len(sums) > 1 else sums[0].clone()
 
 
 def _scaled(site: Site, log_prob: Tensor) -> Tensor:
     """Return a site's term by draw, with the scales of handlers and plates."""
-    count, scale, by_plates = log_prob.shape[0], site.scale, plate_scale(site)
+    scale, by_plates = site.scale, plate_scale(site)
     if isinstance(scale, Tensor) and scale.dim():
-        whole = site.fn.batch_shape
-        log_prob = log_prob.reshape(whole) * scale if log_prob.numel() == whole.numel() else log_prob * scale
+        wide = log_prob.reshape(site.fn.batch_shape) * scale
+        if wide.numel() != log_prob.numel():
+            raise UnsupportedModelError(f"the scale of site {site.name!r} has shape {tuple(scale.shape)}")
+        log_prob = wide.reshape(log_prob.shape)
     elif not isinstance(scale, float) or scale != 1.0:
         log_prob = log_prob * scale
-    total = log_prob.reshape(count, -1).sum(1)
-    return total if by_plates == 1.0 else total * by_plates
+    return log_prob if by_plates == 1.0 else log_prob * by_plates
 
 
 def _refuse(pair: Pair) -> None:
