@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from aleator.infer import AbstractEstimator
 from aleator_testing.check import Level
-from aleator_testing.running import checks_for, run_check
+from aleator_testing.running import checks_for, require_reasons, run_check
 from aleator_testing.subject import Subject
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def parametrize_with_checks(
         level: which checks.
 
     Raises:
+        ValueError: ``expected_failures`` names an estimator that is not among these, a check that does not exist, or
+            has no reason.
         ImportError: pytest is not installed; ``pip install "aleator-testing[pytest]"``.
 
     Example:
@@ -43,9 +45,11 @@ def parametrize_with_checks(
 
     expected = expected_failures or {}
     cases: list[Any] = []
-    for factory in estimators:
-        subject = Subject(factory)
-        reasons = expected.get(subject.name, {})
+    subjects = [Subject(factory) for factory in estimators]
+    if strangers := sorted(set(expected) - {subject.name for subject in subjects}):
+        raise ValueError(f"expected_failures names {strangers}, which are not among the estimators that are checked")
+    for subject in subjects:
+        reasons = require_reasons(expected.get(subject.name))
         for each in checks_for(level):
             marks = [pytest.mark.xfail(reason=reasons[each.id], strict=True)] if each.id in reasons else []
             cases.append(pytest.param(_Case(subject, each), id=f"{subject.name}-{each.id}", marks=marks))

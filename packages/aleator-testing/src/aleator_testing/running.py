@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
+from difflib import get_close_matches
 
 import torch
 
@@ -20,7 +21,7 @@ from aleator_testing.check import Check, CheckFailure, Level, NotApplicable
 from aleator_testing.report import Outcome, Report
 from aleator_testing.subject import Subject
 
-__all__ = ["check_estimator", "checks_for", "run_check", "run_checks"]
+__all__ = ["check_estimator", "checks_for", "require_reasons", "run_check", "run_checks"]
 
 
 def check_estimator(
@@ -60,17 +61,30 @@ def checks_for(level: Level) -> tuple[Check, ...]:
 
 def run_checks(subject: Subject, checks: Iterable[Check], expected_failures: Mapping[str, str] | None = None) -> Report:
     """Run checks on a subject and report."""
-    expected = dict(expected_failures or {})
-    known = {each.id for each in all_checks()}
-    for name, reason in expected.items():
-        if name not in known:
-            raise ValueError(f"expected_failures names the check {name!r}, which does not exist")
-        if not reason:
-            raise ValueError(f"expected_failures[{name!r}] needs a reason")
+    expected = require_reasons(expected_failures)
     checks = tuple(checks)
     outcomes = tuple(run_check(subject, each, expected.get(each.id)) for each in checks)
     level = "full" if any(each.level == "full" for each in checks) else "fast"
     return Report(subject.name, level, outcomes)
+
+
+def require_reasons(expected_failures: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the reasons by check id.
+
+    Raises:
+        ValueError: a check does not exist, or its reason is empty.
+    """
+    known = {each.id for each in all_checks()}
+    for name, reason in (expected_failures or {}).items():
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise ValueError(
+                f"expected_failures names the check {name!r}, which does not exist"
+                f"{f'; did you mean {near[0]!r}?' if near else ''}"
+            )
+        if not reason.strip():
+            raise ValueError(f"expected_failures[{name!r}] needs a reason")
+    return dict(expected_failures or {})
 
 
 def run_check(subject: Subject, check: Check, expected_failure: str | None = None) -> Outcome:

@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 
+from aleator import ParamStore
 from aleator.infer import AbstractEstimator, get_estimator
+from aleator.randomness import preserve
 
 if TYPE_CHECKING:
     from aleator.infer import Capabilities
@@ -42,7 +44,14 @@ class Subject:
                 f"{type(found).__name__}"
             )
         self.factory: Factory = found
-        made = found()
+        try:
+            with preserve(), ParamStore():  # what making it does is a check's business, and stays without effect here
+                made = found()
+        except TypeError as error:
+            raise TypeError(
+                f"{self.name} cannot be made without arguments ({error}); give a function that fills in the others: "
+                f"lambda **options: {self.name}(..., **options)"
+            ) from error
         if not isinstance(made, AbstractEstimator):
             raise TypeError(f"{self.name} gave {type(made).__name__}, which is no AbstractEstimator")
         self.estimator_class = type(made)

@@ -46,6 +46,45 @@ def returns_estimate(subject: Subject) -> None:
                 )
 
 
+@check(10, group="C")
+def arguments_reach_both(subject: Subject) -> None:
+    """Positional and keyword arguments reach the model and the guide as they are, in every view of the estimate."""
+    seen: list[tuple[str, Tensor, float]] = []
+
+    def model(data: Tensor, *, width: float) -> None:
+        seen.append(("model", data, width))
+        z = aleator.sample("z", dist.Normal(0.0, 1.0))
+        aleator.sample("x", dist.Normal(z, width), obs=data)
+
+    def guide(data: Tensor, *, width: float) -> None:
+        seen.append(("guide", data, width))
+        aleator.sample("z", dist.Normal(aleator.param("loc", torch.tensor(0.3)), width))
+
+    given = torch.tensor(0.7)
+    estimator = subject.make()
+    for view in (estimator.estimate, estimator.loss, estimator.differentiable_loss, estimator.loss_and_grads):
+        seen.clear()
+        view(model, guide, given, width=0.5)
+        if {name for name, *_ in seen} != {"model", "guide"}:
+            raise CheckFailure(f"{view.__name__} ran {sorted({name for name, *_ in seen})}, expected model and guide")
+        for name, data, width in seen:
+            if data is not given or width != 0.5:
+                raise CheckFailure(f"{view.__name__} gave the {name} other arguments than it was given itself")
+
+
+@check(10, group="C")
+def diagnostics_add_up(subject: Subject) -> None:
+    """Terms by site, where an evidence lower bound reports them (``aux["elbo/<site>"]``), sum to the bound."""
+    if subject.capabilities.bound != "elbo":
+        return
+    for options in ({}, {"num_particles": 3} if subject.accepts("num_particles") else {}):
+        estimate = subject.make(**options).estimate(*plated_programs())
+        terms = {name: value for name, value in estimate.aux.items() if name.startswith("elbo/")}
+        total = sum(value.sum().item() for value in terms.values())
+        if terms and not math.isclose(total, -estimate.loss.item(), rel_tol=1e-4, abs_tol=1e-5):
+            raise CheckFailure(f"the terms of {sorted(terms)} sum to {total}, the bound is {-estimate.loss.item()}")
+
+
 @check(11, group="C")
 def sign_convention(subject: Subject) -> None:
     """Where the guide is the posterior the loss is minus the log evidence, whatever is drawn, for any bound."""
@@ -80,8 +119,13 @@ def seeded(estimator: AbstractEstimator, model: object, guide: object, seed: int
 @check(12, group="C")
 def views_agree(subject: Subject) -> None:
     """All views of an estimate (``loss``, ``differentiable_loss``, ``loss_and_grads``) agree in value and gradient."""
+    _require_one_view(subject.make())
+    if subject.accepts("num_particles"):  # loss_and_grads may go particle by particle
+        _require_one_view(subject.make(num_particles=3))
+
+
+def _require_one_view(estimator: AbstractEstimator) -> None:
     model, guide = flat_programs()
-    estimator = subject.make()
     with aleator.rng(3):
         estimate = estimator.estimate(model, guide)
     leaf = get_param_store().unconstrained("loc")
@@ -101,10 +145,12 @@ def views_agree(subject: Subject) -> None:
     }
     for name, value in values.items():
         if not math.isclose(value, estimate.loss.item(), rel_tol=1e-5, abs_tol=1e-6):
-            raise CheckFailure(f"{name} is {value}, estimate().loss {estimate.loss.item()} under the same seed")
+            raise CheckFailure(
+                f"{estimator!r}: {name} is {value}, estimate().loss {estimate.loss.item()} under the same seed"
+            )
     for name, found in (("differentiable_loss()", gradient), ("loss_and_grads()", leaf.grad)):
         if found is None or not torch.allclose(found, expected, rtol=1e-5, atol=1e-6):
-            raise CheckFailure(f"the gradient of {name} is {found}, the surrogate's {expected}")
+            raise CheckFailure(f"{estimator!r}: the gradient of {name} is {found}, the surrogate's {expected}")
 
 
 @check(13, group="C")
@@ -202,6 +248,8 @@ def typed_programs(dtype: torch.dtype) -> Programs:
 
 CHECKS: tuple[Check, ...] = (
     returns_estimate,
+    arguments_reach_both,
+    diagnostics_add_up,
     sign_convention,
     views_agree,
     no_grad_safe,

@@ -41,10 +41,16 @@ def normal(*names: str, size: int | None = None) -> Program:
 @check(34, group="F")
 def mismatch_errors(subject: Subject) -> None:
     """A site that one of the programs lacks, or whose shape differs, is a ``ModelGuideMismatchError`` by name."""
+
+    def vector(length: int) -> Program:
+        return lambda: aleator.sample("wide", dist.Normal(torch.zeros(length), 1.0).to_event(1))
+
     cases: dict[str, tuple[Program, Program, str]] = {
         "a latent site that the guide lacks": (normal("z", "forgotten"), normal("z"), "forgotten"),
         "a guide site that the model lacks": (normal("z"), normal("z", "stray"), "stray"),
         "a site with other plates": (normal("wide", size=3), normal("wide"), "wide"),
+        "a vector where a number is drawn": (vector(3), normal("wide"), "wide"),
+        "a vector of another length": (vector(3), vector(1), "wide"),
     }
     for what, (model, guide, name) in cases.items():
         _require_refused(subject, what, model, guide, ModelGuideMismatchError, repr(name))
