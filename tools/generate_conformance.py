@@ -46,6 +46,8 @@ This page is written by `tools/generate_conformance.py`.
 
 MATRIX = "Every check of level `fast` was run on every broken estimator, also those that need not find it."
 
+WHEELS_TEXT = "What goes wrong at registration or import is shown by installed wheels, checked from a fresh process."
+
 
 def found_by() -> dict[str, list[str]]:
     """Return by check the broken estimators and distributions that state that it must find them."""
@@ -77,7 +79,11 @@ def page(measured: str) -> str:
         for check in all_checks():
             if check.group == group:
                 lines += entry(check, broken[check.id])
-    lines += ["## The matrix", "", MATRIX, ""]
+    lines += ["## Broken distributions", "", WHEELS_TEXT, "", "| what is broken | found by |", "|---|---|"]
+    lines += [
+        f"| {wheel.name} | {', '.join(f'`{name}`' for name in sorted(wheel.fails)) or 'nothing'} |" for wheel in WHEELS
+    ]
+    lines += ["", "## The matrix", "", MATRIX, ""]
     return "\n".join(lines) + BEGIN + measured + END
 
 
