@@ -9,16 +9,25 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from aleator import get_param_store
+from aleator import __version__, get_param_store
 from aleator.errors import CheckpointError
 from aleator.optim import Optimizer, OptimizerState
 from aleator.params.files import MapLocation, read_checkpoint, write_checkpoint
+from aleator.params.format_versions import ContentFormat
 from aleator.params.state import StoreState, decode_state, encode_state
 from aleator.randomness import RandomSource
 
 __all__ = ["RunState", "read_run", "write_run"]
 
 _KIND = "aleator.svi-run"
+
+
+def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """The first layout said neither its version nor its writer, and is otherwise the present one."""
+    return content
+
+
+_FORMAT = ContentFormat("a run of SVI", "aleator-svi-elbo", __version__, 2, {1: _from_version_1})
 
 
 class RunState(NamedTuple):
@@ -51,7 +60,7 @@ def write_run(path: str | os.PathLike[str], optimizer: Optimizer, state: RunStat
         "steps_taken": state.steps_taken,
         "losses": torch.tensor(state.losses, dtype=torch.float64),
     }
-    write_checkpoint(path, payload, _KIND)
+    write_checkpoint(path, _FORMAT.stamped(payload), _KIND)
 
 
 def read_run(path: str | os.PathLike[str], optimizer: Optimizer, map_location: MapLocation = None) -> RunState:
@@ -63,18 +72,34 @@ def read_run(path: str | os.PathLike[str], optimizer: Optimizer, map_location: M
         FileNotFoundError: there is no such file.
         CheckpointError: it is damaged, of another kind, or does not fit the optimizer; nothing has changed.
     """
-    payload = read_checkpoint(path, _KIND, map_location)
+    payload = _FORMAT.read(read_checkpoint(path, _KIND, map_location), str(path))
+    unknown = set(payload) - {"store", "optimizer", "random_state", "steps_taken", "losses", "version", "writer"}
+    if unknown:
+        raise CheckpointError(f"{path} is damaged: nobody reads {sorted(map(str, unknown))}; use an earlier copy")
     stored = decode_state(payload.get("store"))
     saved = payload.get("optimizer")
     if not isinstance(saved, Mapping):
         raise CheckpointError(f"{path} is damaged: it holds no optimizer state; use an earlier copy")
     steps_taken, losses = _history(path, payload)
     source = _source(path, payload.get("random_state"))
-    optimizer.state_from_payload(saved, _leaves_to_be(stored))
+    _optimizer_state(path, optimizer, saved, _leaves_to_be(stored))
     store = get_param_store()
     store.set_state(stored)
     leaves = {name: store.unconstrained(name) for name in stored["params"]}
-    return RunState(optimizer.state_from_payload(saved, leaves), source, steps_taken, losses)
+    return RunState(_optimizer_state(path, optimizer, saved, leaves), source, steps_taken, losses)
+
+
+def _optimizer_state(
+    path: str | os.PathLike[str], optimizer: Optimizer, saved: Mapping[str, Any], leaves: dict[str, Tensor]
+) -> OptimizerState:
+    try:
+        return optimizer.state_from_payload(saved, leaves)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the saved optimizer state cannot become one of {optimizer.name}: {error!r}"
+        ) from error
 
 
 def _leaves_to_be(stored: StoreState) -> dict[str, Tensor]:
@@ -89,7 +114,14 @@ def _leaves_to_be(stored: StoreState) -> dict[str, Tensor]:
 
 def _history(path: str | os.PathLike[str], payload: Mapping[str, Any]) -> tuple[int, list[float]]:
     steps_taken, losses = payload.get("steps_taken"), payload.get("losses")
-    if not isinstance(steps_taken, int) or steps_taken < 0 or not isinstance(losses, Tensor) or losses.dim() != 1:
+    if (
+        not isinstance(steps_taken, int)
+        or isinstance(steps_taken, bool)
+        or not isinstance(losses, Tensor)
+        or losses.dim() != 1
+        or losses.dtype is not torch.float64
+        or not 0 <= len(losses) <= steps_taken
+    ):
         raise CheckpointError(f"{path} is damaged: its step count or its losses are none; use an earlier copy")
     return steps_taken, [float(loss) for loss in losses.tolist()]
 
@@ -101,7 +133,7 @@ def _source(path: str | os.PathLike[str], state: object) -> RandomSource | None:
         raise CheckpointError(f"{path} is damaged: its state of randomness is none; use an earlier copy")
     try:
         return RandomSource.from_state({device: value.cpu() for device, value in state.items()})
-    except (AttributeError, RuntimeError, TypeError) as error:
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: the state of randomness cannot be restored here ({error}); it was saved with {sorted(state)}"
         ) from error

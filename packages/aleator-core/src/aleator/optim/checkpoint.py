@@ -11,7 +11,17 @@ from aleator.errors import CheckpointError
 from aleator.optim.leaves import rate_dtype
 from aleator.optim.optimizer import OptimizerState, Params
 
-__all__ = ["check_header", "copied", "from_payload", "misfit", "named_params", "tensors", "to_payload"]
+__all__ = [
+    "check_counts",
+    "check_header",
+    "check_numbers",
+    "copied",
+    "from_payload",
+    "misfit",
+    "named_params",
+    "tensors",
+    "to_payload",
+]
 
 FORMAT = 1
 
@@ -79,6 +89,19 @@ def tensors(optimizer: str, label: str, found: object, like: Mapping[str, Tensor
     return table
 
 
+def check_numbers(optimizer: str, label: str, found: Tensor) -> None:
+    """Raise unless a tensor read from a file holds finite numbers of at least 0."""
+    if found.is_complex() or not bool((found.isfinite() & (found >= 0)).all()):
+        raise misfit(optimizer, f"{label} must be finite and at least 0, found {found.tolist()}")
+
+
+def check_counts(optimizer: str, label: str, found: Tensor) -> None:
+    """Raise unless a tensor read from a file holds whole numbers of at least 0."""
+    check_numbers(optimizer, label, found)
+    if found.is_floating_point() and not bool((found == found.floor()).all()):
+        raise misfit(optimizer, f"{label} must be a whole number, found {found.tolist()}")
+
+
 def from_payload(
     optimizer: str, payload: object, params: Params, init: Callable[[Params], OptimizerState]
 ) -> OptimizerState:
@@ -96,9 +119,13 @@ def from_payload(
         name: tensors(optimizer, f"the entry of parameter {name!r}", payload["slots"][name], template.slots[name])
         for name in template.slots
     }
+    for name, table in slots.items():
+        if "step" in table:
+            check_counts(optimizer, f"the step count of parameter {name!r}", table["step"])
     rates = tensors(optimizer, "learning_rates", payload.get("learning_rates"))
     for leader, rate in rates.items():
         if leader not in slots or rate.shape != ():
             raise misfit(optimizer, f"learning_rates[{leader!r}] is not the rate of a parameter")
+        check_numbers(optimizer, f"learning_rates[{leader!r}]", rate)
         rates[leader] = rate.to(params[leader].device, rate_dtype(params[leader].device))
     return OptimizerState(slots, rates, {}, {}, ())

@@ -135,6 +135,10 @@ class Scheduled(Optimizer):
         base_rates = checkpoint.tensors(self.name, "base_rates", payload.get("base_rates"), rates)
         like = self.schedule.begin(next(iter(rates.values()))) if rates else {}
         memory = checkpoint.tensors(self.name, "schedule", payload.get("schedule"), like)
+        for name, rate in base_rates.items():
+            checkpoint.check_numbers(self.name, f"base_rates[{name!r}]", rate)
+        if "epoch" in memory:
+            checkpoint.check_counts(self.name, "the schedule's epoch", memory["epoch"])
         return self.optimizer.with_learning_rates(state._replace(base_rates=base_rates, schedule=memory), rates)
 
 

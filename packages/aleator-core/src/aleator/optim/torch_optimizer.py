@@ -16,6 +16,7 @@ from aleator.optim import checkpoint
 from aleator.optim.clipping import ClipLike, GradientClip, build_clip, read_clip
 from aleator.optim.optimizer import Closure, Grads, Optimizer, OptimizerState, Params, touched
 from aleator.optim.options import ByName, OptionsLike, check_known, check_rate, choose_form, read_by_name
+from aleator.optim.torch_payload import load_torch_state
 from aleator.optim.torch_run import TorchRun
 
 __all__ = ["NamedTorchOptimizer", "TorchFactory", "TorchOptimizer"]
@@ -152,7 +153,7 @@ class TorchOptimizer(Optimizer):
         """Return the state that `state_to_payload` wrote down; training continues bit for bit."""
         payload = checkpoint.check_header(self.name, payload)
         run, groups, kinds = TorchRun(), payload.get("groups"), payload.get("params")
-        if not isinstance(groups, list) or not all(isinstance(names, list) and names for names in groups):
+        if not isinstance(groups, list) or not all(_is_group(names) for names in groups):
             raise checkpoint.misfit(self.name, "groups must be lists of parameter names")
         for names in groups:
             members = checkpoint.named_params(self.name, names, params)
@@ -162,13 +163,14 @@ class TorchOptimizer(Optimizer):
                     raise checkpoint.misfit(
                         self.name, f"parameter {name!r} is {param.dtype} {tuple(param.shape)}, it was {found}"
                     )
-            run.take_(members, self._make(members, self._options_for(names[0])))
-        if run.optimizer is not None:
-            options = [set(group) for group in run.param_groups]
             try:
-                run.optimizer.load_state_dict(copy.deepcopy(payload["torch"]))
-                if [set(group) for group in run.param_groups] != options:
-                    raise ValueError("the groups have other options")
+                run.take_(members, self._make(members, self._options_for(names[0])))
+            except ValueError as error:
+                raise checkpoint.misfit(self.name, str(error)) from error
+        if run.optimizer is not None:
+            leaves = [param for group in run.param_groups for param in group["params"]]
+            try:
+                load_torch_state(run.optimizer, payload["torch"], leaves)
             except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
                 raise checkpoint.misfit(self.name, f"torch says: {error}") from error
         return OptimizerState({}, run.rates(), {}, {}, (run,))
@@ -236,6 +238,10 @@ class TorchOptimizer(Optimizer):
     def _evaluated(self, closure: Closure, params: Params) -> tuple[Tensor, dict[str, Tensor]]:
         loss, grads = closure()
         return loss, self._clipped(grads, touched(self.name, grads, params))
+
+
+def _is_group(names: object) -> bool:
+    return isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
 
 
 @final

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import torch
 
 from aleator.errors import CheckpointError
+from aleator.params.archive import check_archive, is_plain
 from aleator.params.content import checksum, snapshot
 from aleator.params.replacement import replacing
 
@@ -81,14 +82,24 @@ def read_checkpoint(path: str | os.PathLike[str], kind: str, map_location: MapLo
         # torch would take other, older formats too, with readers of their own: no need to let a stranger choose.
         if file.read(len(_ARCHIVE)) != _ARCHIVE:
             raise CheckpointError(f"{path} is damaged, or no file of Aleator: it does not begin as one")
-        file.seek(0)
+        size = check_archive(file, path)
         envelope = _load(file, path, map_location)
+    try:
+        is_whole = is_plain(envelope, size)
+    except (NotImplementedError, RuntimeError):  # a tensor without a dense storage
+        is_whole = False
+    if not is_whole:
+        raise CheckpointError(
+            f"{path} was refused: its content is larger than the file, or none that Aleator writes; is it damaged?"
+        )
     if not isinstance(envelope, dict) or envelope.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is no file of Aleator: expected the format {FORMAT!r}; was another tool its writer?"
         )
     version = envelope.get("version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if not isinstance(version, int) or version < 1:
+        raise CheckpointError(f"{path} is damaged: {version!r} is no version of the file format; use an earlier copy")
+    if version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format version {version}, and this Aleator reads up to {FORMAT_VERSION}; "
             "upgrade with: pip install -U aleator-core"
@@ -117,7 +128,7 @@ def _load(file: BinaryIO, path: Path, map_location: MapLocation) -> object:
 def _is_intact(envelope: Mapping[str, Any]) -> bool:
     try:
         found = checksum([envelope.get("version"), envelope.get("kind"), envelope.get("content")])
-    except TypeError:
+    except (RuntimeError, TypeError):
         return False
     return found == envelope.get("checksum")
 

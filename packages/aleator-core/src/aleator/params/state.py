@@ -123,15 +123,39 @@ def decode_state(payload: object) -> StoreState:
     try:
         saved: Any = payload
         for name, data in saved["params"].items():
-            state["params"][name] = _tensor(data["unconstrained"])
+            state["params"][_name(name)] = _numbers(name, data["unconstrained"])
             state["constraints"][name] = decode_constraint(data["constraint"], name)
         for name, value in saved["buffers"].items():
-            state["buffers"][name] = _tensor(value)
+            state["buffers"][_name(name)] = _tensor(value)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise CheckpointError(
             "the saved parameters are damaged or of another kind; expected what ParamStore.save wrote"
         ) from error
+    _check_shapes(state)
     return state
+
+
+def _check_shapes(state: StoreState) -> None:
+    """Make each transform once: it tells whether the values fit the constraint."""
+    for name, value in state["params"].items():
+        constraint = state["constraints"][name]
+        try:
+            StoredParameter(value.detach().clone(), constraint, transform_for(constraint, name)).value()
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"parameter {name!r}: the saved values do not fit {constraint}: {error}") from error
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"expected a name, found a {type(name).__name__}")
+    return name
+
+
+def _numbers(name: str, value: object) -> Tensor:
+    tensor = _tensor(value)
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        raise CheckpointError(f"parameter {name!r}: the file holds {tensor.dtype}, expected floating-point numbers")
+    return tensor
 
 
 def _tensor(value: object) -> Tensor:
