@@ -41,7 +41,6 @@ PLANNED_INFER: Mapping[str, tuple[str, ...]] = {
         "JitTraceGraph_ELBO",
         "JitTraceMeanField_ELBO",
     ),
-    "aleator-svi-elbo": ("functional",),
 }
 PLANNED_HANDLERS: Mapping[str, tuple[str, ...]] = {"aleator-enum-discrete": ("enum", "infer_discrete")}
 PLANNED_INFER_KEYS: Mapping[str, tuple[str, ...]] = {

@@ -44,8 +44,13 @@ def aleator_infer_keys() -> Iterable[str]:
 
 @hookimpl
 def aleator_algorithms() -> Iterable[AlgorithmSpec]:
-    """Stochastic variational inference."""
+    """Stochastic variational inference, as an object and as functions."""
     return [
+        AlgorithmSpec(
+            name="functional",
+            target="aleator_svi_elbo.functional",
+            summary="stochastic variational inference as functions of a state",
+        ),
         AlgorithmSpec(
             name="SVI",
             target="aleator_svi_elbo.svi:SVI",

@@ -27,6 +27,7 @@ from aleator_posterior.trace_posterior import TracePosterior as TracePosterior
 from aleator_posterior.trace_predictive import TracePredictive as TracePredictive
 from aleator_renyi.iwae import IWAE as IWAE
 from aleator_renyi.renyi_elbo import RenyiELBO as RenyiELBO
+from aleator_svi_elbo import functional as functional
 from aleator_svi_elbo.elbo import ELBO as ELBO
 from aleator_svi_elbo.svi import SVI as SVI
 from aleator_svi_elbo.trace_elbo import Trace_ELBO as Trace_ELBO

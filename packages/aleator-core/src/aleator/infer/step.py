@@ -99,6 +99,38 @@ def _add_gradients(surrogate: Tensor, leaves: Mapping[str, Tensor], grads: dict[
             grads[name] = grads[name] + grad if name in grads else grad
 
 
+def _transformed(
+    estimator: AbstractEstimator,
+    model: Program,
+    guide: Program,
+    params: Tensors,
+    buffers: Tensors,
+    args: tuple[Any, ...],
+) -> Gradients:
+    """Differentiate inside a ``torch.func`` transform, where no tensor can be made a leaf.
+
+    A parameter that the programs meet and the surrogate does not depend on has a gradient of zeros here.
+    """
+    met: dict[str, Tensor] = {}
+
+    def surrogate(leaves: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, dict[str, Tensor]]]:
+        recorder = ParamRecorder()
+        with Run(checks=PendingChecks(keep=False)), current_store().bind(leaves, buffers), recorder:
+            parts = list(estimator.estimates(model, guide, *args))
+        met.update(recorder.leaves)
+        updates: dict[str, list[Tensor]] = {}
+        for part in parts:
+            for name, value in part.updates.items():
+                updates.setdefault(name, []).append(value)
+        averaged = {name: torch.stack(values).mean(0) for name, values in updates.items()}
+        loss = torch.stack([part.loss for part in parts]).sum()
+        return torch.stack([part.surrogate for part in parts]).sum(), (loss, averaged)
+
+    grads, (loss, updates) = torch.func.grad(surrogate, has_aux=True)(dict(params))
+    names = [name for name in params if name in met]
+    return Gradients(loss, {n: params[n] for n in names}, {n: grads[n] for n in names}, updates, {})
+
+
 def pure_step(estimator: AbstractEstimator, optim: Any, model: Program, guide: Program) -> Step:  # noqa: ANN401  # anything as_optimizer takes
     """Return a step as a pure function of the run's state.
 
@@ -149,11 +181,14 @@ def pure_step(estimator: AbstractEstimator, optim: Any, model: Program, guide: P
         buffers: Tensors,
         args: tuple[Any, ...],
     ) -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:
-        leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-        with Run(checks=PendingChecks(keep=False)), current_store().bind(leaves, buffers), torch.enable_grad():
-            result = differentiate(estimator, model, guide, args, {})
+        values = {name: value.detach() for name, value in params.items()}
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            result = _transformed(estimator, model, guide, values, buffers, args)
+        else:
+            leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+            with Run(checks=PendingChecks(keep=False)), current_store().bind(leaves, buffers), torch.enable_grad():
+                result = differentiate(estimator, model, guide, args, {})
         with torch.no_grad():
-            values = {name: leaf.detach() for name, leaf in leaves.items()}
             state = optimizer.join(opt_state, values)
             new_params, new_state = optimizer.update(result.grads, state, values)
         return dict(new_params), new_state, {**buffers, **result.updates}, result.loss
