@@ -13,7 +13,12 @@ __all__ = ["doubled_log_sum", "doubling_pays"]
 def doubling_pays(tables: ChainTables) -> bool:
     """Whether products of matrices for all pairs of steps are faster than one product of a vector after the other."""
     steps, sequences, states = tables.observation.shape
-    return tables.length is None and steps >= 16 and steps * sequences * states**3 <= 1 << 19
+    if tables.length is not None or steps < 64:
+        return False
+    if tables.observation.device.type != "cpu":
+        return steps * sequences * states**3 <= 1 << 26
+    # Measured: on one core many small matrices cost more than few steps on long vectors.
+    return sequences * states**2 <= 256 and steps * sequences * states**3 <= 1 << 20
 
 
 def doubled_log_sum(tables: ChainTables) -> Tensor | None:

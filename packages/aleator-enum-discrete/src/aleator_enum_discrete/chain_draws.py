@@ -7,10 +7,12 @@ from torch import Tensor
 
 from aleator.randomness import exponential
 from aleator_enum_discrete.chain_linear import LinearMessages
+from aleator_enum_discrete.chain_log import LogMessages
+from aleator_enum_discrete.chain_origins import find_origins
 from aleator_enum_discrete.chain_shapes import ChainTables
 from aleator_enum_discrete.chains import chain_messages
 
-__all__ = ["draw_chain"]
+__all__ = ["draw_chain", "draw_given"]
 
 
 def draw_chain(
@@ -33,30 +35,19 @@ def draw_chain(
     """
     with torch.no_grad():
         tables = ChainTables.of(transition, observation, initial, length)
-        count = 1 if num_samples is None else num_samples
-        messages = chain_messages(tables, False)
+        return draw_given(tables, chain_messages(tables, False), num_samples)
+
+
+def draw_given(tables: ChainTables, messages: LinearMessages | LogMessages, num_samples: int | None) -> Tensor:
+    """Return draws of all states where the forward messages are there already."""
+    with torch.no_grad():
         forward = messages.forward.log() if isinstance(messages, LinearMessages) else messages.forward
-        states = _backward(tables, forward, count)
+        steps, sequences, states = forward.shape
+        shape = (steps, 1 if num_samples is None else num_samples, sequences, states)
+        # The smallest of exponentials with given rates belongs to each with the probability of its rate.
+        drawn = find_origins(tables, forward.unsqueeze(1) - exponential(shape, like=forward).log())
         exists = tables.exists()
         if exists is not None:
-            states = states.masked_fill(~exists, 0)
-        drawn = tables.restore(states, 2)
+            drawn = drawn.masked_fill(~exists.unsqueeze(1), 0)
+        drawn = tables.restore(drawn, 2).movedim(1, 0)
         return drawn[0] if num_samples is None else drawn
-
-
-def _backward(tables: ChainTables, forward: Tensor, count: int) -> Tensor:
-    """Draw ``(count, T, N)`` states from the last step to the first."""
-    steps, sequences, states = forward.shape
-    # The smallest of exponentials with given rates belongs to each with the probability of its rate.
-    noise = exponential((steps, count, sequences, states), like=forward).log()
-    scores = forward.unsqueeze(1) - noise
-    arriving = tables.transition.transpose(-1, -2)
-    everyone = torch.arange(sequences if arriving.shape[1] > 1 else 1, device=forward.device)
-    drawn = [scores[-1].argmax(-1)]
-    for step in range(steps - 2, -1, -1):
-        table = arriving[step if arriving.shape[0] > 1 else 0]
-        moved = table[everyone, drawn[-1]]
-        if tables.length is not None:
-            moved = moved.masked_fill((tables.length <= step + 1).unsqueeze(-1), 0.0)
-        drawn.append((scores[step] + moved).argmax(-1))
-    return torch.stack(drawn[::-1], 1)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aleator_enum_discrete.chain_origins import find_origins, follow_origins
 from aleator_enum_discrete.chain_shapes import ChainTables
 
 __all__ = ["chain_maximum"]
+
+LARGE_STEP = 1 << 10
 
 
 def chain_maximum(
@@ -39,22 +42,34 @@ def chain_maximum(
 
 
 def _best_states(tables: ChainTables) -> Tensor:
-    best = tables.observation[0]
+    _, sequences, states = tables.observation.shape
+    if sequences * states**2 > LARGE_STEP:
+        return find_origins(tables, _best_scores(tables)).squeeze(1)
+    seen = tables.observation.unsqueeze(-2)
+    best = seen[0]
     origins = []
-    everyone = torch.arange(tables.num_states, device=best.device)
-    seen = tables.observation.unbind(0)
-    for step, transition in enumerate(tables.transitions(), 1):
-        values, origin = (best.unsqueeze(-1) + transition).max(-2)
-        values = values + seen[step]
+    everyone = torch.arange(states, device=best.device)
+    # The best logarithms are a row and a column in turn, so that a step is one addition and one maximum.
+    turned = False
+    for step, table in enumerate((tables.transition + seen[1:]).unbind(0), 1):
+        values, origin = (best + table).max(-2, True) if turned else (best + table.transpose(-1, -2)).max(-1, True)
+        origin = origin.squeeze(-2 if turned else -1)
         if tables.length is not None:
             exists = (tables.length > step).unsqueeze(-1)
-            values, origin = torch.where(exists, values, best), torch.where(exists, origin, everyone)
-        best = values
+            values = torch.where(exists.unsqueeze(-1), values, best.transpose(-1, -2))
+            origin = torch.where(exists, origin, everyone)
+        best, turned = values, not turned
         origins.append(origin)
-    states = [best.argmax(-1, keepdim=True)]
-    for origin in reversed(origins):
-        states.append(origin.gather(-1, states[-1]))
-    return torch.stack(states[::-1]).squeeze(-1)
+    return follow_origins(origins, best.flatten(-2).argmax(-1))
+
+
+def _best_scores(tables: ChainTables) -> Tensor:
+    """Return the best logarithm that ends in each state, ``(T, 1, N, K)``: a maximum without its place is cheaper."""
+    rows = [tables.observation[0]]
+    seen = tables.observation.unbind(0)
+    for step, transition in enumerate(tables.transitions(), 1):
+        rows.append((rows[-1].unsqueeze(-1) + transition).amax(-2) + seen[step])
+    return torch.stack(rows).unsqueeze(1)
 
 
 def _moves(transition: Tensor, states: Tensor) -> Tensor:
