@@ -241,7 +241,7 @@ class TorchOptimizer(Optimizer):
 
 
 def _is_group(names: object) -> bool:
-    return isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
+    return isinstance(names, list) and names != [] and all(isinstance(name, str) for name in names)
 
 
 @final

@@ -55,7 +55,7 @@ def _check_like_a_first_step(
         for leaf in leaves:
             leaf.grad = torch.zeros_like(leaf)
         twin.step()
-    except Exception:  # an optimizer that takes other gradients, sparse ones for instance, has no such twin
+    except Exception:  # noqa: BLE001  # an optimizer that takes other gradients, sparse ones say, has no such twin
         return
     for index, table in kept.items():
         expected = twin.state.get(leaves[index], {})
