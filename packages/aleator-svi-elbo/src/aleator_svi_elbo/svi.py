@@ -43,8 +43,8 @@ class SVI(TracePosterior):
         num_steps: how many steps ``run`` takes.
         rng: a seed, a ``torch.Generator`` or a ``RandomSource`` of the run's own; by default the context's.
         progress: show a progress bar in ``run``.
-        callback: called as ``callback(step, loss)`` every ``callback_every`` steps of ``run``. Between two calls no number
-            is read from an accelerator; where a step turns out to have failed, the steps since then run again.
+        callback: called as ``callback(step, loss)`` every ``callback_every`` steps of ``run``. Between two calls no
+            number is read from an accelerator; where a step turns out to have failed, the steps since then run again.
         callback_every: how many steps lie between two calls.
         early_stopping: an ``EarlyStopping``.
         scheduler: a schedule of ``aleator.optim``; ``run`` moves it on by one epoch per step.
