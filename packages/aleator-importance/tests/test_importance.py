@@ -10,12 +10,9 @@ import aleator
 import aleator.distributions as dist
 from aleator import handlers
 from aleator.errors import CheckpointError, ModelGuideMismatchError, NonFiniteError, UnsupportedModelError
-from aleator.infer import SVI, Trace_ELBO
-from aleator.optim import Adam
 from aleator.sites import Site
 from aleator.trace import Trace
 from aleator_importance import Importance, ImportanceWarning
-from aleator_posterior import TracePosterior
 
 DATA = torch.tensor([0.5, -1.0, 2.0])
 
@@ -136,6 +133,16 @@ def reading_data_only():
     z = aleator.sample("z", dist.Normal(0.0, 1.0))
     count = int((DATA > 0).sum())
     aleator.sample("x", dist.Normal(z, 1.0 if DATA[0] > 0 else float(count)), obs=torch.tensor(0.5))
+
+
+def plain_torch_distributions():
+    z = aleator.sample("z", torch.distributions.Normal(torch.tensor(0.0), torch.tensor(1.0), validate_args=True))
+    x = torch.distributions.Normal(z, torch.tensor(1.0), validate_args=True)
+    aleator.sample("x", x, obs=torch.tensor(0.5))
+
+
+def test_checks_of_plain_torch_distributions_steer_nothing():
+    assert quiet(plain_torch_distributions).run().execution.startswith("vectorized")
 
 
 def test_reading_data_on_the_host_steers_nothing():
@@ -345,20 +352,6 @@ def test_a_saved_run_comes_back_whole_and_goes_on_as_it_would_have(tmp_path):
     with pytest.raises(CheckpointError):
         other.load(tmp_path / "torn.pt")
     assert torch.equal(other.log_weights, goes_on)
-
-
-def test_svi_and_importance_give_one_kind_of_posterior():
-    with aleator.ParamStore():
-        svi = SVI(model, guide, Adam(lr=0.01), Trace_ELBO(), num_samples=5, num_steps=2, rng=0, progress=False).run()
-        importance = quiet(model, guide, 5).run()
-    assert isinstance(svi, TracePosterior)
-    assert isinstance(importance, TracePosterior)
-    assert list(svi.draws.values) == list(importance.draws.values)
-    for name in svi.draws.values:
-        assert svi.draws.values.describe(name) == importance.draws.values.describe(name)
-        assert svi.draws.values[name].shape == importance.draws.values[name].shape
-    assert list(importance.exec_traces[0].nodes) == list(svi.exec_traces[0].nodes)
-    assert importance.information_criterion().keys() == svi.information_criterion().keys()
 
 
 def test_a_bad_guide_is_warned_of_in_words():

@@ -125,7 +125,12 @@ def branching():
     aleator.deterministic("sign", torch.tensor(1.0) if z > 0 else torch.tensor(-1.0))
 
 
-@pytest.mark.parametrize("program", [mixing, branching])
+def branching_on_the_mean():
+    z = aleator.sample("z", dist.Normal(0.0, 1.0))
+    aleator.deterministic("sign", torch.ones_like(z) if z.mean() > -9 else -torch.ones_like(z))
+
+
+@pytest.mark.parametrize("program", [mixing, branching, branching_on_the_mean])
 def test_a_program_that_does_not_go_by_samples_is_refused_in_parallel(program):
     samples = {"z": SAMPLES["z"]}
     assert len(Predictive(program, samples)()) == 1

@@ -253,7 +253,7 @@ class Importance(TracePosterior):
                 f"Importance loops over its {self.num_samples} draws, one run of the programs each, because they do "
                 f"not run for many draws at once: {reason}. vectorize=False loops without this message",
                 ImportanceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
 

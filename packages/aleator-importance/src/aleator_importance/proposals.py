@@ -19,9 +19,9 @@ from aleator.scoring import is_deterministic, plate_scale, score_site
 from aleator.sites import Site
 from aleator.subsampling import SubsampleIndices
 from aleator.trace import Trace
-from aleator_importance.host_reads import HostReads, draws_read_by
 from aleator_posterior.batched_runs import Outline, disagreement, log_probs_of, outline_of, rows_of, trace_batched
 from aleator_posterior.given_values import GivenValues
+from aleator_posterior.host_reads import HostReads, draws_read_by
 
 __all__ = ["Batch", "Pair", "PairOutline", "Programs", "check_weights", "log_weight_of", "outline_pair"]
 

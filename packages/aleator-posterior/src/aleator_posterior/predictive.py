@@ -20,6 +20,7 @@ from aleator_posterior.choice import choose
 from aleator_posterior.draws import Draws
 from aleator_posterior.draws_builder import DrawsBuilder
 from aleator_posterior.given_values import GivenValues
+from aleator_posterior.host_reads import HostReads, draws_read_by
 from aleator_posterior.replayed_draws import ReplayedDraw
 from aleator_posterior.trace_posterior import TracePosterior
 
@@ -192,9 +193,17 @@ def _parallel(model: Program, given: _Given, args: tuple[Any, ...], kwargs: Mapp
     columns, minibatches = given.columns(), _common_minibatches(given)
     wide = {name: _widen(name, value, outline, given.count) for name, value in columns.items() if name in outline.sites}
     try:
-        trace = trace_batched(model, given.count, outline.nesting, args, kwargs, [GivenValues(wide, minibatches)])
+        reads = HostReads()
+        trace = trace_batched(
+            reads.watch(model), given.count, outline.nesting, args, kwargs, [GivenValues(wide, minibatches)]
+        )
         rows = rows_of(trace, outline, given.count)
         log_probs = log_probs_of(trace, outline, given.count)
+        read = draws_read_by(model, None, args, kwargs) if reads.found else ()
+        if read:
+            raise UnsupportedModelError(
+                f"the program reads drawn values on the host (if, item, tolist): {sorted(read)}"
+            )
         problem = _difference(model, trace, rows, log_probs, given.count, args, kwargs)
     except (RuntimeError, ValueError, IndexError) as error:
         raise UnsupportedModelError(f"Predictive(parallel=True): {error}; run with parallel=False") from error
