@@ -81,7 +81,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session, scope: str) -> None:
     """Strict mypy on the sources, and on users' programs with and without the plugins installed."""
     core_only = scope == "programs_core_only"
-    env.install_wheels(session, ["aleator-core"] if core_only else env.PACKAGES, "mypy")
+    extra = ["pytest"] if scope == "sources" else []  # what an extra of aleator-testing brings, and its sources name
+    env.install_wheels(session, ["aleator-core"] if core_only else env.PACKAGES, "mypy", *extra)
     folders = [INTEGRATION / "typing" / ("core_only" if core_only else "with_plugins")]
     if scope == "sources":
         folders = [package.source for package in env.PACKAGES.values() if package.import_name]
