@@ -370,6 +370,45 @@ def test_a_bad_guide_is_warned_of_in_words():
         Importance(wanted, lambda: aleator.sample("z", dist.Normal(0.0, 1.2)), 10000, rng=0, progress=False).run()
 
 
+@pytest.mark.parametrize("vectorize", [True, False])
+def test_an_auxiliary_site_of_the_guide_counts_as_its_density(vectorize):
+    """A log-normal proposal written as a normal one and its image, whose log density is the Jacobian's."""
+
+    def target():
+        z = aleator.sample("z", dist.Gamma(2.0, 1.0))
+        aleator.sample("x", dist.Poisson(z), obs=torch.tensor(3.0))
+
+    def image():
+        u = aleator.sample("u", dist.Normal(0.5, 0.8), infer={"is_auxiliary": True})
+        aleator.sample("z", dist.Delta(u.exp(), log_density=-u))
+
+    posterior = quiet(target, image, 4000 if vectorize else 100, vectorize=vectorize).run()
+    z = posterior.draws.values["z"]
+    expected = dist.Gamma(2.0, 1.0).log_prob(z) + dist.Poisson(z).log_prob(torch.tensor(3.0))
+    torch.testing.assert_close(posterior.log_weights, expected - dist.LogNormal(0.5, 0.8).log_prob(z))
+    # the evidence is negative binomial: C(4, 3) / 2 ** 5
+    error = posterior.get_log_normalizer_standard_error().item()
+    assert posterior.get_log_normalizer().exp().item() == pytest.approx(4 / 32, abs=4 * error / 8)
+
+
+def test_a_run_that_loops_shows_its_progress_and_one_run_for_all_does_not(capsys):
+    Importance(branching, None, 20, vectorize=False, rng=0).run()
+    assert "Importance: 100%" in capsys.readouterr().err
+    Importance(model, None, 20, rng=0).run()
+    assert capsys.readouterr().err == ""
+
+
+def equal_on_the_host():
+    z = aleator.sample("z", dist.Normal(0.0, 1.0))
+    loc = 1.0 if torch.equal(z, z.abs()) else -1.0
+    aleator.sample("x", dist.Normal(loc, 1.0), obs=torch.tensor(0.5))
+
+
+def test_comparisons_that_give_a_python_bool_are_host_reads():
+    with pytest.raises(UnsupportedModelError, match=r"read drawn values on the host.*\['z'\]"):
+        quiet(equal_on_the_host, vectorize=True).run()
+
+
 def test_memory_is_bounded_by_the_chunk(monkeypatch):
     """20,000 draws of 1,000 data each would be 160 MB of log-probabilities at once in float64: they come in chunks."""
     from aleator_importance import batching

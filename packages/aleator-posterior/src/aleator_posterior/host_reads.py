@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -30,6 +31,16 @@ _READS: frozenset[Callable[..., Any]] = frozenset(
         Tensor.__index__,
         Tensor.nonzero,
         Tensor.unique,
+        Tensor.equal,
+        Tensor.allclose,
+        Tensor.is_nonzero,
+        Tensor.masked_select,
+        torch.nonzero,
+        torch.unique,
+        torch.equal,
+        torch.allclose,
+        torch.is_nonzero,
+        torch.masked_select,
     }
 )
 
