@@ -13,11 +13,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from aleator_enum_discrete.chain_stacking import stack_chain
 from aleator_enum_discrete.contraction import plan_contraction, with_all_variables
-from aleator_enum_discrete.execution import align, chain_tensors, run_plan, take_results
+from aleator_enum_discrete.execution import run_plan, take_results
 from aleator_enum_discrete.plan import ChainSum, Join, Plan, PlateProduct
-from aleator_enum_discrete.semirings import MAX_PLUS, SAMPLING, Semiring
-from aleator_enum_discrete.tables import Domain, Table
+from aleator_enum_discrete.semirings import MAX_PLUS, SAMPLING, ChooseSequences, Semiring
+from aleator_enum_discrete.tables import Domain, Table, align
 
 __all__ = ["SAMPLE", "Assignment", "draw_jointly", "maximize"]
 
@@ -114,16 +115,18 @@ def _assign(
     plan = plan_contraction(tables, domain, (kept,))
     like = tables[0].values if tables else torch.empty(())
     plan.cost.check_fits(like.element_size(), memory_budget, sizes)
-    values = run_plan(plan, [table.values for table in tables], semiring)
+    opened: dict[int, ChooseSequences] = {}
+    values = run_plan(plan, [table.values for table in tables], semiring, opened)
     (total,) = take_results(plan, values, semiring, sizes, like)
     with torch.no_grad():
         around = {each.name: tuple(sorted(each.plates.union(kept))) for each in domain.variables}
-        return Assignment(total, _choose_backward(plan, values, semiring, sizes, around, num_samples))
+        return Assignment(total, _choose_backward(plan, values, opened, semiring, sizes, around, num_samples))
 
 
 def _choose_backward(
     plan: Plan,
     values: Sequence[Tensor],
+    opened: Mapping[int, ChooseSequences],
     semiring: Semiring,
     sizes: Mapping[str, int],
     around: Mapping[str, tuple[str, ...]],
@@ -131,12 +134,17 @@ def _choose_backward(
 ) -> dict[str, Table]:
     chosen: dict[str, Table] = {}
     extents = dict(sizes) if num_samples is None else {**sizes, SAMPLE: num_samples}
-    for step in reversed(plan.steps):
+    for place, step in reversed(list(enumerate(plan.steps, plan.num_inputs))):
         if isinstance(step, PlateProduct) or not step.summed:
             continue
         inside = around[step.summed[0]]
         free = inside if num_samples is None else (SAMPLE, *inside)
-        operands = [_given(values[place], plan.layouts[place], chosen, free) for place in step.operands]
+        if isinstance(step, ChainSum) and frozenset(step.names) == frozenset(inside):
+            names = step.names if num_samples is None else (SAMPLE, *step.names)
+            states = opened[place](num_samples).unbind(0 if num_samples is None else 1)
+            chosen.update(_apart(step, states, names, free))
+            continue
+        operands = [_given(values[each], plan.layouts[each], chosen, free) for each in step.operands]
         if isinstance(step, Join):
             chosen.update(_choose(step, operands, semiring, extents, free))
         else:
@@ -170,19 +178,20 @@ def _choose_chain(
     sizes: Mapping[str, int],
     free: tuple[str, ...],
 ) -> dict[str, Table]:
-    assert semiring.choose_chain is not None
+    assert semiring.open_chain is not None
     several = SAMPLE in free and not any(SAMPLE in names for _, names in operands)
     batch = free[1:] if several else free
     layouts = tuple(names for _, names in operands)
     given = replace(step, names=batch, operand_names=layouts)
-    transition, observation = chain_tensors(given, [tensor for tensor, _ in operands], semiring)
+    transition, observation = stack_chain(given, [tensor for tensor, _ in operands], semiring)
     length, states = observation.shape[0], observation.shape[-1]
     observation = observation.expand(length, *(sizes[name] for name in batch), states)
-    if several:
-        index = semiring.choose_chain(transition, observation, sizes[SAMPLE]).movedim(1, 0)
-    else:
-        index = semiring.choose_chain(transition, observation, None)
-    return {name: Table(index[step_index], free) for step_index, name in enumerate(step.summed)}
+    index = semiring.open_chain(transition, observation)[1](sizes[SAMPLE] if several else None)
+    return _apart(step, index.unbind(1 if several else 0), free, free)
+
+
+def _apart(step: ChainSum, states: Sequence[Tensor], names: tuple[str, ...], free: tuple[str, ...]) -> dict[str, Table]:
+    return {name: Table(align(each, names, free), free) for name, each in zip(step.summed, states, strict=True)}
 
 
 def _given(

@@ -85,10 +85,8 @@ def plan_contraction(
         >>> plan_contraction([table], Domain.of([table], {"a": 3, "b": 4})).elimination_order()
         (('a', 'b'),)
     """
-    domain.check(tables)
-    structure = Structure(
-        domain, tuple((table.names, table.plates) for table in tables), tuple(map(tuple, outputs)), chains
-    )
+    layouts = tuple(table.layout() for table in tables)
+    structure = Structure(domain, layouts, tuple(map(tuple, outputs)), chains)
     return find_plan(structure)
 
 

@@ -17,7 +17,7 @@ from aleator.errors import UnsupportedModelError
 from aleator_enum_discrete.chain_detection import find_chain
 from aleator_enum_discrete.paths import find_path, follow
 from aleator_enum_discrete.plan import ChainSum, Join, MatrixForm, Plan, PlateProduct, Step, measure
-from aleator_enum_discrete.tables import Domain
+from aleator_enum_discrete.tables import Domain, Layout
 
 __all__ = ["Structure", "find_plan"]
 
@@ -35,13 +35,13 @@ class Structure:
 
     Attributes:
         domain: the variables and plates.
-        tables: the names and the plates of each table.
+        tables: the layout of each table.
         outputs: the names that each output keeps; everything is repeated for each of their elements.
         chains: whether chains may be summed at once.
     """
 
     domain: Domain
-    tables: tuple[tuple[tuple[str, ...], Ordinal], ...]
+    tables: tuple[Layout, ...]
     outputs: tuple[tuple[str, ...], ...] = ((),)
     chains: bool = True
 
@@ -52,10 +52,12 @@ def find_plan(structure: Structure) -> Plan:
 
     Raises:
         UnsupportedModelError: for plates that do not nest around the variables that they tie together.
-        ValueError: for an output that is not declared, or a kept variable whose plates are not kept.
+        ValueError: for an output that is not declared, a kept variable whose plates are not kept, or tables that do
+            not lie in the domain.
     """
+    structure.domain.check(structure.tables)
     sizes = structure.domain.sizes()
-    builder = _Builder(sizes, [names for names, _ in structure.tables], structure.chains)
+    builder = _Builder(sizes, [names for names, _, _ in structure.tables], structure.chains)
     results = [_eliminate(structure, output, builder) for output in structure.outputs]
     layouts, steps, kept = builder.used(results)
     return Plan(layouts, steps, kept, structure.outputs, measure(layouts, steps, kept, sizes))
@@ -66,7 +68,7 @@ def _eliminate(structure: Structure, output: tuple[str, ...], builder: _Builder)
     kept = frozenset(output)
     around = _plates_of_variables(structure.domain, kept)
     waiting: dict[Ordinal, list[int]] = {}
-    for place, (_, plates) in enumerate(structure.tables):
+    for place, (_, plates, _) in enumerate(structure.tables):
         waiting.setdefault(plates - kept, []).append(place)
     results: list[int] = []
     while waiting:

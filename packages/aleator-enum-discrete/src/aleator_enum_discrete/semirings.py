@@ -15,19 +15,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from functools import partial
+from typing import TypeAlias, final
 
 import torch
 from torch import Tensor
 
 from aleator.ops import logsumexp
 from aleator.randomness import exponential
-from aleator_enum_discrete.chain_draws import draw_chain
+from aleator_enum_discrete.chain_draws import draw_given
 from aleator_enum_discrete.chain_maximum import chain_maximum
-from aleator_enum_discrete.chains import chain_log_sum
+from aleator_enum_discrete.chain_shapes import ChainTables
+from aleator_enum_discrete.chains import chain_log_sum, chain_messages
 from aleator_enum_discrete.matrix_log_sum import matrix_log_sum
 
-__all__ = ["LINEAR", "LOG", "MAX_PLUS", "SAMPLING", "Semiring"]
+__all__ = ["LINEAR", "LOG", "MAX_PLUS", "SAMPLING", "ChooseSequences", "Semiring"]
+
+
+ChooseSequences: TypeAlias = Callable[[int | None], Tensor]
 
 
 @final
@@ -45,8 +50,8 @@ class Semiring:
         chain: the sum over all sequences of a chain, given transitions and observations as :func:`chain_log_sum` takes
             them; ``None`` where chains go pair by pair.
         choose: an index along the last dim for each row of scores; ``None`` where sums choose no term.
-        choose_chain: a sequence of states for transitions and observations, ``(T, *batch)``; as many as the third
-            argument says, in front, where it is not ``None``.
+        open_chain: the sum as ``chain`` gives it, and a function that chooses sequences of states by its terms: one,
+            ``(T, *batch)``, or as many as its argument says, with a dim in front.
     """
 
     name: str
@@ -57,7 +62,7 @@ class Semiring:
     product: Callable[[Tensor, tuple[int, ...], int], Tensor]
     chain: Callable[[Tensor, Tensor], Tensor] | None = None
     choose: Callable[[Tensor], Tensor] | None = None
-    choose_chain: Callable[[Tensor, Tensor, int | None], Tensor] | None = None
+    open_chain: Callable[[Tensor, Tensor], tuple[Tensor, ChooseSequences]] | None = None
 
     def multiply_all(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the product of tables that broadcast, at least one."""
@@ -107,8 +112,12 @@ def _first_largest(scores: Tensor) -> Tensor:
     return scores.argmax(-1)
 
 
-def _best_sequence(transition: Tensor, observation: Tensor, num_samples: int | None) -> Tensor:
-    states = chain_maximum(transition, observation)[1]
+def _open_maximum(transition: Tensor, observation: Tensor) -> tuple[Tensor, ChooseSequences]:
+    value, states = chain_maximum(transition, observation)
+    return value, partial(_repeat, states)
+
+
+def _repeat(states: Tensor, num_samples: int | None) -> Tensor:
     return states if num_samples is None else states.expand(num_samples, *states.shape)
 
 
@@ -117,8 +126,10 @@ def _draw(scores: Tensor) -> Tensor:
     return (scores - exponential(scores.shape, like=scores).log()).argmax(-1)
 
 
-def _draw_sequence(transition: Tensor, observation: Tensor, num_samples: int | None) -> Tensor:
-    return draw_chain(transition, observation, num_samples=num_samples)
+def _open_draws(transition: Tensor, observation: Tensor) -> tuple[Tensor, ChooseSequences]:
+    tables = ChainTables.of(transition, observation)
+    messages = chain_messages(tables, False)
+    return tables.restore(messages.total, 0), partial(draw_given, tables, messages)
 
 
 LOG = Semiring("log", 0.0, torch.add, _log_sum, matrix_log_sum, _add_over, chain_log_sum)
@@ -132,6 +143,6 @@ MAX_PLUS = Semiring(
     _add_over,
     _maximum_of_chain,
     choose=_first_largest,
-    choose_chain=_best_sequence,
+    open_chain=_open_maximum,
 )
-SAMPLING = replace(LOG, name="sampling", choose=_draw, choose_chain=_draw_sequence)
+SAMPLING = replace(LOG, name="sampling", choose=_draw, open_chain=_open_draws)

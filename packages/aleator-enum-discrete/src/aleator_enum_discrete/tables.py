@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import final
+from typing import TypeAlias, final
 
 from torch import Tensor
 
 from aleator.errors import UnsupportedModelError
 
-__all__ = ["Domain", "Table", "Variable"]
+__all__ = ["Domain", "Layout", "Table", "Variable", "align"]
+
+Layout: TypeAlias = tuple[tuple[str, ...], frozenset[str], tuple[int, ...]]
 
 
 @final
@@ -70,6 +72,10 @@ class Table:
             values = values.reshape([size for size in values.shape if size != 1])
         return Table(values, tuple(names), frozenset(plates))
 
+    def layout(self) -> Layout:
+        """Return all but the numbers: names, plates, shape."""
+        return self.names, self.plates, tuple(self.values.shape)
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -115,8 +121,8 @@ class Domain:
             sizes[variable.name] = variable.size
         return sizes
 
-    def check(self, tables: Sequence[Table]) -> None:
-        """Check that tables lie within this domain and within their own plates.
+    def check(self, layouts: Iterable[Layout]) -> None:
+        """Check that tables, given by their layouts, lie within this domain and within their own plates.
 
         Raises:
             ValueError: for a name that is not declared, or a dim of another size than declared.
@@ -126,21 +132,30 @@ class Domain:
         around = {variable.name: variable.plates for variable in self.variables}
         for variable in self.variables:
             _check_declared(f"variable {variable.name!r}", variable.plates, sizes)
-        for table in tables:
-            shown = f"a table over {_listed(table.names)}"
-            if len(table.names) != table.values.dim() or len(set(table.names)) != len(table.names):
-                raise ValueError(f"{shown} has values of shape {tuple(table.values.shape)}: one name for each dim")
-            _check_declared(shown, (*table.names, *table.plates), sizes)
-            for name, size in zip(table.names, table.values.shape, strict=True):
+        for names, plates, shape in layouts:
+            shown = f"a table over {_listed(names)}"
+            if len(names) != len(shape) or len(set(names)) != len(names):
+                raise ValueError(f"{shown} has values of shape {shape}: one name for each dim")
+            _check_declared(shown, (*names, *plates), sizes)
+            for name, size in zip(names, shape, strict=True):
                 if sizes[name] != size:
                     raise ValueError(f"{shown}: {name!r} has size {sizes[name]} in the domain and {size} in the table")
-                outside = around.get(name, frozenset((name,))) - table.plates
+                outside = around.get(name, frozenset((name,))) - plates
                 if outside:
                     raise UnsupportedModelError(
-                        f"{shown} is in the plates {_listed(table.plates)} and depends on {name!r}, which is inside "
+                        f"{shown} is in the plates {_listed(plates)} and depends on {name!r}, which is inside "
                         f"{_listed(outside)}: nothing outside a plate may depend on what is inside it; "
                         f"move the site that depends on {name!r} into the plate"
                     )
+
+
+def align(tensor: Tensor, names: tuple[str, ...], target: tuple[str, ...]) -> Tensor:
+    """Permute and view a tensor so that its named dims stand where they stand in ``target``; the others get size 1."""
+    if names == target:
+        return tensor
+    order = [names.index(name) for name in target if name in names]
+    shape = [tensor.shape[names.index(name)] if name in names else 1 for name in target]
+    return tensor.permute(order).reshape(shape)
 
 
 def _check_declared(what: str, names: Iterable[str], sizes: Mapping[str, int]) -> None:

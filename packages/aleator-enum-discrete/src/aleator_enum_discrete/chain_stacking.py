@@ -1,0 +1,59 @@
+"""The tables of a chain as two tensors over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aleator_enum_discrete.plan import ChainSum
+from aleator_enum_discrete.semirings import Semiring
+from aleator_enum_discrete.tables import align
+
+__all__ = ["stack_chain"]
+
+STEP, PREVIOUS, STATE = "(step)", "(previous)", "(state)"
+
+
+def stack_chain(step: ChainSum, operands: Sequence[Tensor], semiring: Semiring) -> tuple[Tensor, Tensor]:
+    """Return transitions ``(T - 1, *batch, K, K)`` and observations ``(T, *batch, K)``; batch dims may have size 1."""
+    roles: list[dict[str, str]] = [{variable: STATE} for variable in step.summed]
+    pair_roles = [{before: PREVIOUS, after: STATE} for before, after in zip(step.summed, step.summed[1:], strict=False)]
+    transition = _stack(step, operands, semiring, step.pairs, pair_roles, (*step.names, PREVIOUS, STATE))
+    assert transition is not None
+    observation = _stack(step, operands, semiring, step.unary, roles, (*step.names, STATE))
+    if observation is None:
+        shape = (len(step.summed), *[1] * len(step.names), transition.shape[-1])
+        observation = transition.new_full(shape, semiring.one)
+    return transition, observation
+
+
+def _stack(
+    step: ChainSum,
+    operands: Sequence[Tensor],
+    semiring: Semiring,
+    groups: Sequence[tuple[int, ...]],
+    roles: Sequence[dict[str, str]],
+    target: tuple[str, ...],
+) -> Tensor | None:
+    """Stack the product of each group of tables; ``None`` where all groups are empty."""
+    if not any(groups):
+        return None
+    named = [
+        [tuple(role.get(name, name) for name in step.operand_names[place]) for place in group]
+        for group, role in zip(groups, roles, strict=True)
+    ]
+    # The usual case: one table for each step, all made alike. One stack, then one permutation.
+    if all(each == named[0] and len(each) == 1 for each in named):
+        tables = [operands[group[0]] for group in groups]
+        if all(table.shape == tables[0].shape for table in tables):
+            return align(torch.stack(tables), (STEP, *named[0][0]), (STEP, *target))
+    products: list[Tensor | None] = []
+    for group, names in zip(groups, named, strict=True):
+        aligned = [align(operands[place], layout, target) for place, layout in zip(group, names, strict=True)]
+        products.append(semiring.multiply_all(aligned) if aligned else None)
+    like = next(each for each in products if each is not None)
+    blank = like.new_full((1,) * like.dim(), semiring.one)
+    filled = torch.broadcast_tensors(*(blank if each is None else each for each in products))  # type: ignore[no-untyped-call]  # torch's
+    return torch.stack(filled)
