@@ -17,6 +17,8 @@ from pathlib import Path
 from aleator_testing.catalogue import all_checks
 from aleator_testing.check import GROUPS, Check
 from aleator_testing.matrix import all_mutants, compute_matrix
+from aleator_testing.messenger_checks import MESSENGER_CHECKS
+from aleator_testing.mutants.handlers import BROKEN_HANDLERS
 from aleator_testing.mutants.wheels import WHEELS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,10 +53,12 @@ WHEELS_TEXT = "What goes wrong at registration or import is shown by installed w
 
 def found_by() -> dict[str, list[str]]:
     """Return by check the broken estimators and distributions that state that it must find them."""
-    broken: dict[str, list[str]] = {check.id: [] for check in all_checks()}
+    broken: dict[str, list[str]] = {check.id: [] for check in (*all_checks(), *MESSENGER_CHECKS)}
     for each in (*all_mutants(), *WHEELS):
         for name in sorted(each.fails):
             broken[name].append(each.name)
+    for handler in BROKEN_HANDLERS:
+        broken[handler.fails].append(handler.name)
     return broken
 
 
@@ -76,7 +80,7 @@ def page(measured: str) -> str:
     broken = found_by()
     for group, title in GROUPS.items():
         lines += [f"## {group}. {title[0].upper()}{title[1:]}", ""]
-        for check in all_checks():
+        for check in (*all_checks(), *MESSENGER_CHECKS):
             if check.group == group:
                 lines += entry(check, broken[check.id])
     lines += ["## Broken distributions", "", WHEELS_TEXT, "", "| what is broken | found by |", "|---|---|"]

@@ -36,7 +36,7 @@ def test_the_list_of_the_kit_is_complete():
     """Catches a module of checks that lists none, and a number that nobody holds any more."""
     checks = all_checks()
     assert [each.group for each in checks] == sorted(each.group for each in checks)
-    assert {each.group for each in checks} == set(GROUPS)
+    assert {each.group for each in checks} == set(GROUPS) - {"M"}  # handlers have a kit of their own
     wrappers_to_come = {39}  # compiled wrappers commute: checked where aleator-jit-estimators is
     assert {each.number for each in checks} | wrappers_to_come == set(range(1, 41))
     assert all(re.fullmatch("[a-z][a-z_]+", each.id) and each.summary.endswith(".") for each in checks)

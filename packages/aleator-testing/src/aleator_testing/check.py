@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUPS", "Check", "CheckFailure", "Group", "Level", "NotApplicable", "check"]
 
-Group = Literal["A", "B", "C", "D", "E", "F", "G"]
+Group = Literal["A", "B", "C", "D", "E", "F", "G", "M"]
 Level = Literal["fast", "full"]
 
 GROUPS: dict[str, str] = {
@@ -23,6 +23,7 @@ GROUPS: dict[str, str] = {
     "E": "value and gradient",
     "F": "errors",
     "G": "wrappers",
+    "M": "handlers",
 }
 
 
