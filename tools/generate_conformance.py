@@ -46,7 +46,7 @@ costs, and which broken estimators it finds.
 This page is written by `tools/generate_conformance.py`.
 """
 
-MATRIX = "Every check of level `fast` was run on every broken estimator, also those that need not find it."
+MATRIX = "Every check of the second table was run on every broken estimator, also on those that it need not find."
 
 WHEELS_TEXT = "What goes wrong at registration or import is shown by installed wheels, checked from a fresh process."
 

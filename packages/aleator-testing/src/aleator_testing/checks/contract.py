@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,10 +25,11 @@ __all__ = ["CHECKS"]
 
 @check(10, group="C")
 def returns_estimate(subject: Subject) -> None:
-    """Loss and surrogate are finite scalars of the model's dtype, the loss detached, the diagnostics too."""
-    for dtype in (torch.float32, torch.float64):
+    """Loss and surrogate are finite scalars of the model's dtype and device, the loss detached, diagnostics too."""
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    for dtype, device in product((torch.float32, torch.float64), devices):
         with ParamStore():
-            found = subject.make().estimate(*typed_programs(dtype))
+            found = subject.make().estimate(*typed_programs(dtype, device))
         if not isinstance(found, Estimate):
             raise CheckFailure(f"estimate returned {type(found).__name__}, expected an Estimate")
         for name, tensor in (("loss", found.loss), ("surrogate", found.surrogate)):
@@ -35,6 +37,8 @@ def returns_estimate(subject: Subject) -> None:
                 raise CheckFailure(f"{name} is {tensor!r}, expected a finite scalar tensor")
             if tensor.dtype is not dtype:
                 raise CheckFailure(f"{name} has {tensor.dtype} where all of the model is {dtype}")
+            if tensor.device.type != device:
+                raise CheckFailure(f"{name} is on {tensor.device} where all of the model is on {device}")
         if found.loss.requires_grad or found.loss.grad_fn is not None:
             raise CheckFailure("the loss has a graph; detach it: the gradient is the surrogate's alone")
         if not found.surrogate.requires_grad:
@@ -232,9 +236,9 @@ def params_only_via_store(subject: Subject) -> None:
             raise CheckFailure(f"programs without parameters left {sorted(empty)} in the store")
 
 
-def typed_programs(dtype: torch.dtype) -> Programs:
-    """A pair whose every number has one dtype."""
-    zero, one = torch.zeros((), dtype=dtype), torch.ones((), dtype=dtype)
+def typed_programs(dtype: torch.dtype, device: str) -> Programs:
+    """A pair whose every number has one dtype and lies on one device."""
+    zero, one = torch.zeros((), dtype=dtype, device=device), torch.ones((), dtype=dtype, device=device)
 
     def model() -> None:
         z = aleator.sample("z", dist.Normal(zero, one))
