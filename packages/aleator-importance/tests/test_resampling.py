@@ -25,10 +25,10 @@ def disagreement(taken, count):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_is_unbiased(scheme):
     """Mean copies are n w, within five multinomial standard errors; the others vary less."""
-    taken = copies(scheme, 7, 2000)
-    assert (taken.sum(1) == 7).all()
+    taken = copies(scheme, 9, 2000)
+    assert (taken.sum(1) == 9).all()
     assert taken[:, 2].sum().item() == 0
-    assert disagreement(taken, 7) < 5
+    assert disagreement(taken, 9) < 5
 
 
 def test_a_scheme_with_one_fixed_offset_fails_the_same_test():
@@ -37,13 +37,13 @@ def test_a_scheme_with_one_fixed_offset_fails_the_same_test():
     def fixed(log_weights, count):
         return torch.searchsorted(log_weights.exp().cumsum(0), (torch.arange(count) + 0.5) / count, right=True)
 
-    assert disagreement(copies(fixed, 7, 2000), 7) > 5
+    assert disagreement(copies(fixed, 9, 2000), 9) > 5
 
 
 def test_how_much_chance_each_scheme_adds():
     """Systematic takes floor or ceil of n w; residual at least the floor; independent draws vary the most."""
-    expected = 7 * WEIGHTS
-    taken = {scheme.__name__: copies(scheme, 7, 1000) for scheme in SCHEMES}
+    expected = 9 * WEIGHTS
+    taken = {scheme.__name__: copies(scheme, 9, 1000) for scheme in SCHEMES}
     assert ((taken["systematic"] >= expected.floor()) & (taken["systematic"] <= expected.ceil())).all()
     assert (taken["residual"] >= expected.floor()).all()
     spread = {name: each.var(0).sum().item() for name, each in taken.items()}
