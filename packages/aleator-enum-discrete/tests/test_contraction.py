@@ -349,3 +349,25 @@ def test_a_long_chain_is_one_step_and_equals_pair_by_pair():
 def test_float32_stays_float32():
     tables = [Table(torch.randn(3, 3), ("a", "b"))]
     assert contract(tables, Domain.of(tables, {"a": 3, "b": 3}), semiring=LOG).dtype == torch.float32
+
+
+def test_kept_variables_tie_no_component():
+    """SEMANTICS 27: what the guide enumerates stays a dim of the model's components."""
+    plate = frozenset({"data"})
+    tables = [
+        Table(torch.zeros(2), ("guide",)),
+        Table(torch.zeros(2, 3), ("guide", "x")),
+        Table(torch.zeros(2, 4, 5), ("guide", "y", "data"), plate),
+    ]
+    domain = Domain.of(tables, {"guide": 2, "x": 3, "y": 4}, {"data": 5})
+    parts = components(tables, domain, ["guide"])
+    assert [(part.tables, part.variables, part.output) for part in parts] == [
+        ((0,), (), ("guide",)),
+        ((1,), ("x",), ("guide",)),
+        ((2,), ("y",), ("data", "guide")),
+    ]
+    summed = [
+        contract([tables[place] for place in part.tables], domain.only((*part.variables, *part.kept)), part.output)
+        for part in parts
+    ]
+    assert [each.shape for each in summed] == [(2,), (2,), (5, 2)]

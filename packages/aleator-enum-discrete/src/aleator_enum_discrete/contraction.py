@@ -112,16 +112,28 @@ class Component:
     Attributes:
         tables: their positions.
         variables: those that tie them; none for a table by itself that is over no variable.
-        plates: the plates that all of them are in: as ``output`` they give one sum for each element.
+        plates: the plates that all of them are in.
+        kept: the kept variables that they are over.
     """
 
     tables: tuple[int, ...]
     variables: tuple[str, ...]
     plates: frozenset[str]
+    kept: tuple[str, ...] = ()
+
+    @property
+    def output(self) -> tuple[str, ...]:
+        """The names that give one sum for each element of the plates and each value of what is kept."""
+        return (*sorted(self.plates), *self.kept)
 
 
-def components(tables: Sequence[Table], domain: Domain) -> tuple[Component, ...]:
+def components(tables: Sequence[Table], domain: Domain, kept: Sequence[str] = ()) -> tuple[Component, ...]:
     """Part tables into components, for what must be the same within each one and may differ between: a scale.
+
+    Args:
+        tables: the factors.
+        domain: the variables and plates.
+        kept: variables that are not to be summed out: they tie nothing.
 
     Example:
         >>> import torch
@@ -129,7 +141,7 @@ def components(tables: Sequence[Table], domain: Domain) -> tuple[Component, ...]
         >>> [part.tables for part in components(tables, Domain.of(tables, {"a": 2, "b": 2}))]
         [(0, 2), (1,)]
     """
-    around = {variable.name: variable.plates for variable in domain.variables}
+    around = {variable.name: variable.plates for variable in domain.variables if variable.name not in kept}
     parts: list[tuple[list[int], set[str]]] = []
     for place, table in enumerate(tables):
         held = {name for name in table.names if name in around}
@@ -144,6 +156,7 @@ def components(tables: Sequence[Table], domain: Domain) -> tuple[Component, ...]
             tuple(places),
             tuple(name for name in around if name in held),
             frozenset.intersection(*(tables[place].plates for place in places), *(around[name] for name in held)),
+            tuple(name for name in kept if any(name in tables[place].names for place in places)),
         )
         for places, held in sorted(parts, key=lambda part: part[0])
     )

@@ -63,6 +63,8 @@ def marginalize(
         >>> marginalize([prior, likelihood], Domain.of([prior], {"z": 2})).variables["z"].values
         tensor([0.2500, 0.7500])
     """
+    if any(variable.name in kept for variable in domain.variables):
+        raise ValueError(f"only plates are kept, found a variable among {', '.join(map(repr, kept))}")
     create_graph = torch.is_grad_enabled() and any(table.values.requires_grad for table in tables)
     wanted = [each for each in domain.variables if variables is None or each.name in variables]
     with torch.enable_grad():

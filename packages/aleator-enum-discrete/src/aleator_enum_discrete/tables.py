@@ -108,6 +108,16 @@ class Domain:
         found = (Variable(name, size, around.get(name, frozenset())) for name, size in variables.items())
         return Domain(tuple(found), tuple((plates or {}).items()))
 
+    def only(self, variables: Iterable[str]) -> Domain:
+        """Return the domain with these variables alone: one that is declared is summed, also where no table is over it.
+
+        Example:
+            >>> Domain((Variable("a", 2), Variable("b", 3))).only(["b"]).variables
+            (Variable(name='b', size=3, plates=frozenset()),)
+        """
+        wanted = frozenset(variables)
+        return Domain(tuple(each for each in self.variables if each.name in wanted), self.plates)
+
     def sizes(self) -> dict[str, int]:
         """Return the size of every variable and plate by its name.
 
