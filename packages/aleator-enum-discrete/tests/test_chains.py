@@ -250,10 +250,77 @@ def test_it_is_mapped_and_differentiated_by_torch_func():
     torch.testing.assert_close(gradient, chain_marginals(transition, observation)[0])
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_impossible_beyond_the_end_counts_nothing(method):
+    transition = torch.full((2, 2, 2, 2), -math.inf, dtype=torch.float64)
+    transition[0] = 0.0
+    observation = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    transition.requires_grad_()
+    length = torch.tensor([2, 1])
+    total = chain_log_sum(transition, observation, None, length, method)
+    expected = observation[:, 0, :].logsumexp(-1)[:2].sum(), observation[0, 1].logsumexp(-1)
+    torch.testing.assert_close(total, torch.stack(expected), **CLOSE)
+    for gradient in torch.autograd.grad(total.sum(), (transition, observation)):
+        assert gradient.isfinite().all()
+    for marginals in chain_marginals(transition, observation, None, length):
+        assert marginals.isfinite().all()
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_chain_of_one_step_has_no_transition(rows, method):
+    transition = torch.randn(rows, 3, 3, requires_grad=True)
+    observation = torch.randn(1, 2, 3, requires_grad=True)
+    total = chain_log_sum(transition, observation, method=method)
+    torch.testing.assert_close(total, observation[0].logsumexp(-1))
+    by_transition, by_observation = torch.autograd.grad(total.sum(), (transition, observation), materialize_grads=True)
+    assert by_transition.shape == transition.shape
+    assert (by_transition == 0).all()
+    torch.testing.assert_close(by_observation, observation.softmax(-1))
+
+
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"found transition \(1, 2, 3\), observation \(4, 2\)"):
         chain_log_sum(torch.zeros(1, 2, 3), torch.zeros(4, 2))
     with pytest.raises(ValueError, match="4 steps have 1 or 3 tables of transitions"):
         chain_log_sum(torch.zeros(4, 2, 2), torch.zeros(4, 2))
+    with pytest.raises(ValueError, match="1 steps have 1 or 0 tables of transitions"):
+        chain_log_sum(torch.zeros(4, 2, 2), torch.zeros(1, 2))
     with pytest.raises(ValueError, match="initial logarithms have 2 states last"):
         chain_log_sum(torch.zeros(1, 2, 2), torch.zeros(4, 2), torch.zeros(3))
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (1, 3), (5, 3)])
+def test_logarithms_step_by_step_give_the_gradient_of_all_at_once(shape, monkeypatch):
+    from aleator_enum_discrete import chain_log
+
+    torch.manual_seed(6)
+    transition = torch.randn(*shape, 4, 4, dtype=torch.float64, requires_grad=True)
+    observation = torch.randn(6, 3, 4, dtype=torch.float64, requires_grad=True)
+    found = []
+    for limit in (1 << 22, 0):
+        monkeypatch.setattr(chain_log, "PAIRWISE_ELEMENTS", limit)
+        total = chain_log_sum(transition, observation, method="log").square().sum()
+        found.append(torch.autograd.grad(total, (transition, observation)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)
+
+
+@pytest.mark.parametrize("lengths", [None, [7, 3, 1]])
+@pytest.mark.parametrize("shape", [(1,), (6,), (1, 3), (6, 3)])
+def test_large_and_small_steps_go_back_alike(shape, lengths, monkeypatch):
+    from aleator_enum_discrete import chain_maximum as maximum
+    from aleator_enum_discrete import chain_origins as origins
+
+    torch.manual_seed(7)
+    transition, observation = torch.randn(*shape, 4, 4), torch.randn(7, 3, 4)
+    lengths = None if lengths is None else torch.tensor(lengths)
+    best, drawn = [], []
+    for limit in (1 << 20, 0):
+        monkeypatch.setattr(maximum, "LARGE_STEP", limit)
+        monkeypatch.setattr(origins, "TOGETHER_ELEMENTS", limit)
+        best.append(chain_maximum(transition, observation, None, lengths)[1])
+        with rng(8):
+            drawn.append(draw_chain(transition, observation, None, lengths, num_samples=50))
+    torch.testing.assert_close(*best)
+    torch.testing.assert_close(*drawn)

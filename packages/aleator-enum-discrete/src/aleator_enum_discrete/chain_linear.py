@@ -44,10 +44,14 @@ class LinearMessages:
         assert self.arriving is not None
         return self.forward[:-1].unsqueeze(-1) * self.arriving[1:].unsqueeze(-2) * self.transition
 
-    def transition_gradient(self, weight: Tensor) -> Tensor:
-        """Return neighbours' marginals times a weight ``(N,)``, summed to the shape of the transitions."""
+    def gradients(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient of a weighted total, ``(N,)`` weights, in the transitions and in the observations."""
+        weight = weight.unsqueeze(-1)
+        return self._transition_gradient(weight), self.unary() * weight
+
+    def _transition_gradient(self, weight: Tensor) -> Tensor:
         assert self.arriving is not None
-        leaving, arriving = self.forward[:-1] * weight.unsqueeze(-1), self.arriving[1:]
+        leaving, arriving = self.forward[:-1] * weight, self.arriving[1:]
         rows, sequences, states, _ = self.transition.shape
         homogeneous, shared = rows == 1, sequences == 1
         if shared and homogeneous:
@@ -90,6 +94,8 @@ def linear_messages(tables: ChainTables, with_backward: bool) -> LinearMessages 
     if exists is not None:
         absent = ~exists.unsqueeze(-1)
         backward, arriving = backward.masked_fill(absent, 0.0), arriving.masked_fill(absent, 0.0)
+        # Beyond the end even the forward messages may be NaN: nothing says that a transition is possible there.
+        forward = forward.masked_fill(absent, 0.0)
     return LinearMessages(total, forward, backward, arriving, transition)
 
 

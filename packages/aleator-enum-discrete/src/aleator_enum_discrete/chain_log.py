@@ -14,6 +14,7 @@ from aleator_enum_discrete.chain_shapes import ChainTables
 __all__ = ["LogMessages", "differentiable_log_sum", "log_messages"]
 
 DOUBLING_ELEMENTS = 1 << 22
+PAIRWISE_ELEMENTS = 1 << 22
 
 
 @final
@@ -49,27 +50,43 @@ class LogMessages:
 
     def unary(self) -> Tensor:
         """Return the marginals of the states, ``(T, N, K)``."""
-        return (self.forward + self.backward() - self._finite_total().unsqueeze(-1)).exp()
+        return self._unary(self.backward())
 
     def pairwise(self) -> Tensor:
         """Return the marginals of neighbouring states, ``(T - 1, N, K, K)``."""
-        arriving = self.tables.observation + self.backward() - self._finite_total().unsqueeze(-1)
-        return (self.forward[:-1].unsqueeze(-1) + self.tables.transition + arriving[1:].unsqueeze(-2)).exp()
+        return self._pairwise(self.backward())
 
-    def transition_gradient(self, weight: Tensor) -> Tensor:
-        """Return neighbours' marginals times a weight ``(N,)``, summed to the shape of the transitions."""
-        arriving = self.tables.observation + self.backward() - self._finite_total().unsqueeze(-1)
+    def gradients(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient of a weighted total, ``(N,)`` weights, in the transitions and in the observations."""
+        backward = self.backward()
+        by_observation = self._unary(backward) * weight.unsqueeze(-1)
         weight = weight.unsqueeze(-1).unsqueeze(-1)
-        shape = self.tables.transition.shape
-        rows: list[Tensor] = []
+        rows, sequences = self.tables.transition.shape[:2]
+        if by_observation.numel() * self.tables.num_states <= PAIRWISE_ELEMENTS:
+            met = self._pairwise(backward) * weight
+            met = met.sum(0, True) if rows == 1 else met
+            return (met.sum(1, True) if sequences == 1 else met), by_observation
+        arriving = self._arriving(backward)
+        steps: list[Tensor] = []
         for step, transition in enumerate(self.tables.transitions()):
             met = (self.forward[step].unsqueeze(-1) + transition + arriving[step + 1].unsqueeze(-2)).exp() * weight
-            met = met.sum(0, keepdim=True) if shape[1] == 1 else met
-            if shape[0] == 1 and rows:
-                rows[0] = rows[0] + met
+            met = met.sum(0, True) if sequences == 1 else met
+            if rows == 1 and steps:
+                steps[0] = steps[0] + met
             else:
-                rows.append(met)
-        return torch.stack(rows) if rows else torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+                steps.append(met)
+        return (torch.stack(steps) if steps else torch.zeros_like(self.tables.transition)), by_observation
+
+    def _unary(self, backward: Tensor) -> Tensor:
+        return (self.forward + backward - self._finite_total().unsqueeze(-1)).exp()
+
+    def _pairwise(self, backward: Tensor) -> Tensor:
+        return (
+            self.forward[:-1].unsqueeze(-1) + self.tables.transition + self._arriving(backward)[1:].unsqueeze(-2)
+        ).exp()
+
+    def _arriving(self, backward: Tensor) -> Tensor:
+        return self.tables.observation + backward - self._finite_total().unsqueeze(-1)
 
     def _finite_total(self) -> Tensor:
         return self.total.clamp(min=torch.finfo(self.total.dtype).min)

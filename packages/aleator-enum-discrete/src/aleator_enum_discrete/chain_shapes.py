@@ -43,7 +43,7 @@ class ChainTables:
             raise ValueError(
                 f"a chain has transition (T - 1 or 1, ..., K, K) and observation (T, ..., K), found {shown}"
             )
-        if steps > 1 and transition.shape[0] not in (1, steps - 1):
+        if transition.shape[0] not in (1, steps - 1):
             raise ValueError(f"{steps} steps have 1 or {steps - 1} tables of transitions, found {shown}")
         if initial is not None and (initial.dim() == 0 or initial.shape[-1] != states):
             raise ValueError(f"initial logarithms have {states} states last, found {tuple(initial.shape)} with {shown}")

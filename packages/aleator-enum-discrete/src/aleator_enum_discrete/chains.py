@@ -126,6 +126,5 @@ class _ChainLogSum(torch.autograd.Function):
             found = iter(torch.autograd.grad(total, inputs, grad, create_graph=True, materialize_grads=True))
             return (*(next(found) if needs else None for needs in wanted), None, None)
         messages: LinearMessages | LogMessages = ctx.messages
-        by_transition = messages.transition_gradient(grad) if wanted[0] else None
-        by_observation = messages.unary() * grad.unsqueeze(-1) if wanted[1] else None
-        return by_transition, by_observation, None, None
+        by_transition, by_observation = messages.gradients(grad)
+        return (by_transition if wanted[0] else None), (by_observation if wanted[1] else None), None, None
