@@ -35,7 +35,6 @@ PLUGIN_API = 1
 PLANNED_INFER: Mapping[str, tuple[str, ...]] = {
     "aleator-enum-discrete": ("TraceEnum_ELBO", "config_enumerate", "infer_discrete", "BackwardSampleMessenger"),
     "aleator-jit-estimators": (
-        "compile",
         "JitTrace_ELBO",
         "JitTraceEnum_ELBO",
         "JitTraceGraph_ELBO",

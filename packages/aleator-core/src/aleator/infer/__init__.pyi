@@ -19,6 +19,7 @@ from aleator.infer.structure import Structure as Structure
 from aleator.infer.structure import analyse as analyse
 from aleator.plugins.capabilities import Capabilities as Capabilities
 from aleator_importance.importance import Importance as Importance
+from aleator_jit_estimators.compilation import compile as compile
 from aleator_posterior.draws import Draws as Draws
 from aleator_posterior.empirical_marginal import EmpiricalMarginal as EmpiricalMarginal
 from aleator_posterior.marginals import Marginals as Marginals

@@ -1,0 +1,74 @@
+"""``compile``: the door to compiled steps."""
+
+from __future__ import annotations
+
+from typing import TypeVar, overload
+
+from aleator.infer import AbstractEstimator
+from aleator_jit_estimators.compiled_estimator import CompiledEstimator
+from aleator_jit_estimators.compiled_step import CompiledStep, CompileReport, checked_backend
+from aleator_svi_elbo.functional_svi import SVI
+
+__all__ = ["compile", "compile_report"]
+
+T = TypeVar("T", bound=AbstractEstimator)
+
+
+@overload
+def compile(target: SVI, backend: str = ...) -> SVI: ...
+@overload
+def compile(target: AbstractEstimator, backend: str = ...) -> CompiledEstimator: ...
+def compile(target: SVI | AbstractEstimator, backend: str = "auto") -> SVI | CompiledEstimator:  # the field's word
+    """Return a compiled twin: of a functional SVI its ``update`` as a whole, of an estimator its loss and gradient.
+
+    Code is built at the first call with new shapes, dtypes or static values, and kept on disk for later processes.
+    Where a program cannot be compiled, that is said once and it runs as it is; results are the same.
+
+    Args:
+        target: a functional SVI, or any estimator.
+        backend: ``"aot"``, an ahead-of-time package (a C++ compiler is needed to build one, not to load it);
+            ``"inductor"``, through Inductor in this process; ``"eager"``, the recorded graph node by node; ``"auto"``,
+            now the same as ``"aot"``.
+
+    Raises:
+        TypeError: the target is neither.
+        ValueError: there is no such backend.
+
+    Example:
+        >>> import torch, aleator
+        >>> import aleator.distributions as dist
+        >>> from aleator.infer import compile, functional
+        >>> from aleator.optim import Adam
+        >>> def model():
+        ...     aleator.sample("z", dist.Normal(3.0, 1.0))
+        >>> def guide():
+        ...     aleator.sample("z", dist.Normal(aleator.param("loc", torch.tensor(0.0)), 1.0))
+        >>> svi = compile(functional.SVI(model, guide, "Trace_ELBO", Adam(lr=0.1)), backend="eager")
+        >>> state, get_params = svi.init(0)
+        >>> state, losses = svi.run(state, 100)
+        >>> losses.shape
+        torch.Size([100])
+    """
+    chosen = checked_backend(backend)
+    if isinstance(target, SVI):
+        origins = (target.loss, target.optim, *target.programs)
+        return target.with_step(CompiledStep(target.step_function, origins, chosen))
+    if isinstance(target, AbstractEstimator):
+        return CompiledEstimator(target, chosen)
+    raise TypeError(
+        f"compile expects a functional SVI (aleator.infer.functional.SVI) or an estimator, but found "
+        f"{type(target).__name__}; for the stateful SVI compile its loss: SVI(..., loss=compile(Trace_ELBO()))"
+    )
+
+
+def compile_report(target: SVI | CompiledEstimator) -> CompileReport:
+    """Return what compiling came to so far: counts, seconds, and why steps run uncompiled.
+
+    Raises:
+        TypeError: the target is not compiled.
+    """
+    if isinstance(target, CompiledEstimator):
+        return target.report
+    if isinstance(target, SVI) and isinstance(target.step_function, CompiledStep):
+        return target.step_function.report
+    raise TypeError(f"this {type(target).__name__} is not compiled; give it to compile() first")
