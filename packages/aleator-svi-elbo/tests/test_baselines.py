@@ -10,7 +10,7 @@ import torch
 import aleator
 import aleator.distributions as dist
 from aleator.errors import AleatorWarning, UnsupportedModelError
-from aleator.infer import RenyiELBO, is_available
+from aleator.infer import get_estimator, is_available
 from aleator_svi_elbo import Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 from aleator_svi_elbo.tracing import trace_pair
 from exact_expectation import D
@@ -123,7 +123,7 @@ def test_other_estimators_refuse_instead_of_passing_over():
     guide = guide_with({"use_decaying_avg_baseline": True})
     estimators = [Trace_ELBO(), Trace_ELBO(num_particles=2), Trace_ELBO(num_particles=2, vectorize_particles=True)]
     if is_available("RenyiELBO"):
-        estimators.append(RenyiELBO(num_particles=2))
+        estimators.append(get_estimator("RenyiELBO")(num_particles=2))
     for estimator in estimators:
         name = type(estimator).__name__
         with pytest.raises(UnsupportedModelError, match=f"'z' has a baseline, but {name} takes none; use TraceGraph"):
