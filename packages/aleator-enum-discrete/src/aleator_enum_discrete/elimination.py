@@ -22,7 +22,7 @@ from aleator_enum_discrete.tables import Domain, Layout
 __all__ = ["Structure", "find_plan"]
 
 CHAIN_LENGTH = 4  # shorter chains are cheaper step by step
-MATRIX_SIZE = 2048  # joint tables with fewer elements are cheaper as a broadcast sum
+MATRIX_SIZE = 4096  # joint tables with fewer elements are cheaper as a broadcast sum
 MATRIX_GAIN = 4  # and so are those not much larger than what goes in
 
 Ordinal: TypeAlias = frozenset[str]
