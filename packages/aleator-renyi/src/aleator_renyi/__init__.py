@@ -5,8 +5,9 @@ Names are imported when they are first used, so that reading this plugin's manif
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from aleator.plugins import lazy_exports
 
 if TYPE_CHECKING:
     from aleator_renyi.iwae import IWAE
@@ -16,13 +17,4 @@ __all__ = ["IWAE", "RenyiELBO"]
 
 _HOMES = {"IWAE": "iwae", "RenyiELBO": "renyi_elbo"}
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

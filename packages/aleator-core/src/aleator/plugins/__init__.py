@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from aleator.errors import MissingPluginError, PluginWarning
 from aleator.plugins.capabilities import Capabilities
+from aleator.plugins.lazy_exports import lazy_exports
 from aleator.plugins.specs import AlgorithmSpec, EstimatorSpec, HandlerSpec
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "MissingPluginError",
     "PluginWarning",
     "hookimpl",
+    "lazy_exports",
     "refresh",
 ]
 
