@@ -1,7 +1,7 @@
 """Write ``docs/conformance.md``: what each check of the conformance kit states, and which broken estimators it finds.
 
     python tools/generate_conformance.py             # write the page; the measured matrix stays as it is
-    python tools/generate_conformance.py --matrix    # run every fast check on every mutant first: many minutes
+    python tools/generate_conformance.py --matrix    # run the checks on every mutant first: many minutes
     python tools/generate_conformance.py --check     # fail where the page is stale
 
 The page must have an entry for each check and each mutant that there is, and the matrix a row for each.
@@ -12,14 +12,17 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from aleator_testing.catalogue import all_checks
 from aleator_testing.check import GROUPS, Check
-from aleator_testing.matrix import all_mutants, compute_matrix
+from aleator_testing.matrix import Matrix, all_mutants
 from aleator_testing.messenger_checks import MESSENGER_CHECKS
 from aleator_testing.mutants.handlers import BROKEN_HANDLERS
 from aleator_testing.mutants.wheels import WHEELS
+from aleator_testing.running import run_check
+from aleator_testing.subject import Subject
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "conformance.md"
@@ -46,7 +49,10 @@ costs, and which broken estimators it finds.
 This page is written by `tools/generate_conformance.py`.
 """
 
-MATRIX = "Every check of the second table was run on every broken estimator, also on those that it need not find."
+MATRIX = (
+    "Every check of level `fast` was run on every broken estimator, also on those that it need not find; one of level "
+    "`full` on those that it must find. `python -m aleator_testing.matrix` runs every check on every one."
+)
 
 WHEELS_TEXT = "What goes wrong at registration or import is shown by installed wheels, checked from a fresh process."
 
@@ -91,6 +97,30 @@ def page(measured: str) -> str:
     return "\n".join(lines) + BEGIN + measured + END
 
 
+def statuses_of(index: int) -> dict[tuple[str, str], str]:
+    """Run the checks on one mutant."""
+    mutant = all_mutants()[index]
+    subject = Subject(mutant.factory)
+    asked = {check.id: check.level == "fast" or check.id in mutant.fails for check in all_checks()}
+    return {
+        (mutant.name, check.id): run_check(subject, check).status if asked[check.id] else "skipped"
+        for check in all_checks()
+    }
+
+
+def measure() -> tuple[str, list[str]]:
+    """Run the checks on all mutants, two at a time; return the tables, and what is wrong with them.
+
+    Wrong is a check that finds nothing, and a mutant that is found by nobody or not by all that must find it.
+    """
+    statuses: dict[tuple[str, str], str] = {}
+    with ProcessPoolExecutor(2) as pool:
+        for found in pool.map(statuses_of, range(len(all_mutants()))):
+            statuses |= found
+    matrix = Matrix(all_checks(), all_mutants(), statuses, 0.0)
+    return "\n".join(matrix.markdown().splitlines()[:-1]) + f"\n{matrix.summary()}\n", matrix.faults()
+
+
 def measured_in(text: str) -> str:
     """Return the matrix that stands on the page."""
     return text.partition(BEGIN)[2].partition(END)[0]
@@ -104,10 +134,9 @@ def rows(matrix: str) -> set[str]:
 def main() -> None:
     """Write the page, or say that it is stale."""
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    measured = measured_in(old)
+    measured, faults = measured_in(old), []
     if "--matrix" in sys.argv:
-        found = compute_matrix([check for check in all_checks() if check.level == "fast"])
-        measured = found.markdown() + "\n"
+        measured, faults = measure()
     new = page(measured)
     missing = sorted({mutant.name for mutant in all_mutants()} ^ rows(measured))
     if "--check" in sys.argv:
@@ -119,6 +148,8 @@ def main() -> None:
             )
     else:
         PAGE.write_text(new, encoding="utf-8")
+        if faults:
+            raise SystemExit("\n".join(faults))
     print(f"{len(all_checks())} checks, {len(all_mutants())} mutants, {len(WHEELS)} wheels")
 
 
