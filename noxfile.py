@@ -72,7 +72,7 @@ def lint_everything(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, import directions, sizes, versions, rules of the house, generated files current."""
     env.share_torch(session)
-    env.install(session, *LINT_TOOLS, "pluggy", "tqdm")
+    env.install(session, *LINT_TOOLS, *env.external_requirements())
     lint_everything(session)
 
 

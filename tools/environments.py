@@ -26,6 +26,7 @@ __all__ = [
     "PACKAGES",
     "REPORTS",
     "build_wheels",
+    "external_requirements",
     "install",
     "install_sources",
     "install_wheels",
@@ -112,6 +113,12 @@ def install_wheels(session: nox.Session, names: Iterable[str], *requirements: st
     session.run("python", str(ROOT / "tools" / "assert_installed.py"), *needed)
 
 
+def external_requirements() -> list[str]:
+    """Return what the packages declare beside each other; torch is among it, and is shared."""
+    declared = {requirement for package in PACKAGES.values() for requirement in package.requirements}
+    return sorted(requirement for requirement in declared if requirement_name(requirement) not in PACKAGES)
+
+
 def install_sources(session: nox.Session, *requirements: str) -> None:
     """Install every package from its sources (editable), again only when a ``pyproject.toml`` has changed."""
     digest = hashlib.sha256(CONSTRAINTS.read_bytes() + repr(requirements).encode())
@@ -120,9 +127,7 @@ def install_sources(session: nox.Session, *requirements: str) -> None:
     mark = Path(session.virtualenv.location) / "installed-sources"
     if mark.exists() and mark.read_text(encoding="utf-8") == digest.hexdigest():
         return
-    declared = {requirement for package in PACKAGES.values() for requirement in package.requirements}
-    external = {requirement for requirement in declared if requirement_name(requirement) not in PACKAGES}
-    install(session, *sorted(external), *requirements, "hatchling", "editables")
+    install(session, *external_requirements(), *requirements, "hatchling", "editables")
     editables = [option for package in PACKAGES.values() for option in ("-e", str(package.folder))]
     session.install("--no-build-isolation", "--no-deps", *editables)
     mark.write_text(digest.hexdigest(), encoding="utf-8")
