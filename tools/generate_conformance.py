@@ -128,9 +128,10 @@ def measured_in(text: str) -> str:
 
 
 def rows(matrix: str) -> set[str]:
-    """Return the names of the mutants that have a row."""
-    by_mutant = matrix.partition("\n| | check |")[0]
-    return set(re.findall(r"^\| ([^|`]+?) \| `", by_mutant, re.MULTILINE))
+    """Return the names of the mutants in the first table, and of the checks in the second."""
+    by_mutant, _, by_check = matrix.partition("\n| | check |")
+    mutants = re.findall(r"^\| ([^|`]+?) \| `", by_mutant, re.MULTILINE)
+    return {*mutants, *re.findall(r"^\| [A-G]\d+ \| `(\w+)` \|", by_check, re.MULTILINE)}
 
 
 def main() -> None:
@@ -140,7 +141,9 @@ def main() -> None:
     if "--matrix" in sys.argv:
         measured, faults = measure()
     new = page(measured)
-    missing = sorted({mutant.name for mutant in all_mutants()} ^ rows(measured))
+    missing = sorted(
+        {*(mutant.name for mutant in all_mutants()), *(check.id for check in all_checks())} ^ rows(measured)
+    )
     if "--check" in sys.argv:
         if new != old:
             raise SystemExit("docs/conformance.md is stale; run python tools/generate_conformance.py")
