@@ -9,6 +9,7 @@ from torch import Tensor
 from torch import distributions as torch_distributions
 from torch.distributions import constraints, relaxed_bernoulli
 from torch.distributions.transforms import SigmoidTransform, Transform
+from torch.nn import functional
 from torch.types import _size
 
 from aleator import randomness
@@ -46,7 +47,9 @@ class Bernoulli(BinaryProbabilities, ExponentialFamily, torch_distributions.Bern
         if value.__class__ is not Tensor or value.shape != self._batch_shape:
             value = self._aligned(value)
         if self._given == "logits":
-            return torch.addcmul(self._log_failure(), self._raw_logits(), value)
+            # log sigma(l) - (1 - x) l: the value, mostly data and small, is shifted, not the logits turned.
+            logits = self._raw_logits()
+            return torch.addcmul(functional.logsigmoid(logits), logits, value + -1.0)
         probs = clamp_probs(self._stated())
         if value.dtype != probs.dtype:
             value = value.to(probs.dtype)
