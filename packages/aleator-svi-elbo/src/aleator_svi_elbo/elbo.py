@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABCMeta
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from aleator.infer import AbstractEstimator, Estimate
+from aleator.infer.structure import annotate
 from aleator.runtime import Run
 from aleator_svi_elbo.baselines import refuse_baselines
 from aleator_svi_elbo.particle_terms import MeanTerms, ParticleTerms, common_plates_of_traces, trace_terms
-from aleator_svi_elbo.tracing import Pair, trace_looped, trace_vectorized
+from aleator_svi_elbo.tracing import Pair, entered, trace_looped, trace_pair, trace_vectorized
 
 if TYPE_CHECKING:
+    from aleator.messenger import Messenger
     from aleator.trace import Trace
     from aleator_svi_elbo.loss_module import LossModule
 
@@ -115,6 +117,30 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         """Return what one particle contributes: a pure function of the traces; override it to change the terms."""
         return trace_terms(model_trace, guide_trace)
 
+    def trace_particle(
+        self,
+        model: Program,
+        guide: Program,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        around: Sequence[Messenger] = (),
+    ) -> tuple[Pair, ...]:
+        """Run the programs for one particle; override it to run them under other handlers, or several times.
+
+        Args:
+            model, guide: the programs.
+            args, kwargs: their arguments.
+            around: handlers to enter around each run of a program, as the plate of vectorized particles.
+
+        Returns:
+            The runs that make up the particle, whose terms are added up: here one.
+        """
+        pair = trace_pair(self, model, guide, args, kwargs, around)
+        if self.needs_structure:
+            with entered(around):
+                annotate(model, guide, args, kwargs, *pair)
+        return (pair,)
+
     def after_guide(self, guide_trace: Trace) -> None:
         """Look at a particle's draws before the model sees them; override it to mark or replace them in the trace."""
 
@@ -134,14 +160,14 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         """Run the particles and return minus the bound."""
         with Run():
             if self.num_particles > 1 and self.vectorize_particles:
-                pair = trace_vectorized(self, model, guide, args, kwargs)
-                return self._fold(_as_stack(self._terms(pair), self.num_particles), pair)
+                pairs = trace_vectorized(self, model, guide, args, kwargs)
+                return self._fold(_as_stack(self._terms(pairs), self.num_particles), pairs[0])
             terms = []
-            for pair in trace_looped(self, model, guide, args, kwargs):
-                terms.append(self._terms(pair))
+            for pairs in trace_looped(self, model, guide, args, kwargs):
+                terms.append(self._terms(pairs))
             if self.num_particles == 1 and type(self).reduce is ELBO.reduce:
-                return _estimate(terms[0], terms[0].log_weight, terms[0].surrogate, pair)
-            return self._fold(_stack(terms), pair)
+                return _estimate(terms[0], terms[0].log_weight, terms[0].surrogate, pairs[0])
+            return self._fold(_stack(terms), pairs[0])
 
     def estimates(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> Iterator[Estimate]:  # noqa: ANN401  # the programs' own arguments
         """Yield one estimate per looped particle where the bound is their mean, so that each is freed in turn."""
@@ -149,9 +175,9 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
         if count == 1 or self.vectorize_particles or type(self).reduce is not ELBO.reduce:
             yield self.estimate(model, guide, *args, **kwargs)
             return
-        for pair in trace_looped(self, model, guide, args, kwargs, freeing=True):
-            terms = self._terms(pair)
-            part = _estimate(terms, terms.log_weight, terms.surrogate, pair)
+        for pairs in trace_looped(self, model, guide, args, kwargs, freeing=True):
+            terms = self._terms(pairs)
+            part = _estimate(terms, terms.log_weight, terms.surrogate, pairs[0])
             aux = MeanTerms([part.aux], count, is_whole=False)
             yield Estimate(part.loss / count, part.surrogate / count, aux, part.updates)
 
@@ -161,10 +187,13 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
 
         return LossModule(self, model, guide, example_args, kwargs)
 
-    def _terms(self, pair: Pair) -> ParticleTerms:
+    def _terms(self, pairs: Sequence[Pair]) -> ParticleTerms:
         if not self.takes_baselines:
-            refuse_baselines(type(self).__name__, pair.guide_trace)
-        return self.particle_terms(*pair)
+            refuse_baselines(type(self).__name__, pairs[0].guide_trace)
+        terms = self.particle_terms(*pairs[0])
+        for pair in pairs[1:]:
+            terms = _sum(terms, self.particle_terms(*pair))
+        return terms
 
     def _fold(self, terms: ParticleTerms, pair: Pair) -> Estimate:
         return _estimate(terms, *self.reduce(terms), pair)
@@ -177,7 +206,8 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
 
 def _estimate(terms: ParticleTerms, bound: Tensor, surrogate: Tensor, pair: Pair) -> Estimate:
     """Apply the scale of the plates common to all sites, sum over them, and negate."""
-    scale = math.prod(frame.scale for frame in common_plates_of_traces(*pair)) * terms.scale
+    plates = common_plates_of_traces(*pair) if terms.plates is None else terms.plates
+    scale = math.prod(frame.scale for frame in plates) * terms.scale
     total = surrogate.sum() if surrogate.dim() else surrogate
     loss = bound.detach().sum() if bound is not surrogate else total.detach()
     if scale != 1.0:
@@ -204,6 +234,23 @@ def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
         _mean(updates),
         {rule: _stack_broadcast(tuple(each.scores[rule] for each in terms)) for rule in terms[0].scores},
         terms[0].scale,
+        terms[0].plates,
+    )
+
+
+def _sum(left: ParticleTerms, right: ParticleTerms) -> ParticleTerms:
+    """Add up two runs of one particle."""
+    log_weight = left.log_weight + right.log_weight
+    own = left.surrogate is left.log_weight and right.surrogate is right.log_weight
+    surrogate = log_weight if own else left.surrogate + right.surrogate
+    sites = MeanTerms([left.sites, right.sites], 1)
+    return left._replace(
+        log_weight=log_weight,
+        surrogate=surrogate,
+        score=left.score + right.score,
+        sites=sites,
+        updates={**left.updates, **right.updates},
+        scores={rule: left.scores[rule] + right.scores[rule] for rule in left.scores},
     )
 
 

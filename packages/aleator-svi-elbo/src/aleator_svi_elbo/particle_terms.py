@@ -42,7 +42,9 @@ class ParticleTerms(NamedTuple):
         sites: each site's term under ``"elbo/<site>"``, summed and detached; diagnostics, which may be left out.
         updates: the next values of the run's buffers, as this particle sees them; the particles' are averaged.
         scores: what an estimator's own gradient rules need, by rule; stacked like the rest, and read by ``reduce``.
-        scale: what multiplies the whole bound beside the scale of the common plates; the same for all particles.
+        scale: what multiplies the whole bound beside the scale of ``plates``; the same for all particles.
+        plates: the plates whose dims the terms keep, and whose scale the driver applies; ``None`` for those that are
+            common to all sites, which the driver then looks for.
     """
 
     log_weight: Tensor
@@ -52,6 +54,7 @@ class ParticleTerms(NamedTuple):
     updates: Mapping[str, Tensor] = {}
     scores: Mapping[str, Tensor] = {}
     scale: float = 1.0
+    plates: Frames | None = None
 
 
 @final
@@ -155,7 +158,7 @@ def factor_terms(
     scores = [factor for factor in guide.values() if factor.score is not None]
     sites = SiteTerms(log_p, log_q, prod(frame.scale for frame in common))
     if not scores:
-        return ParticleTerms(log_weight, log_weight, log_weight.new_zeros(()), sites)
+        return ParticleTerms(log_weight, log_weight, log_weight.new_zeros(()), sites, plates=common)
     weight_of = weights(model, guide, common)
     own, terms = [], []
     for factor in scores:
@@ -166,7 +169,8 @@ def factor_terms(
         # log q of a score site enters the value, and has no gradient of its own.
         terms.append(log_q[factor.name])
     total = _total(terms)
-    return ParticleTerms(log_weight, log_weight + (total - total.detach()), _total(own), sites)
+    surrogate = log_weight + (total - total.detach())
+    return ParticleTerms(log_weight, surrogate, _total(own), sites, plates=common)
 
 
 def common_plates(factors: Iterable[Factor]) -> Frames:

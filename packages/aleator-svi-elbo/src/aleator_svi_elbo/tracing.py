@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import torch
@@ -17,7 +18,7 @@ from aleator.handlers.trace import TraceMessenger
 from aleator.infer import analyse
 from aleator.infer.checks import check_match, check_shapes
 from aleator.infer.gradient_rules import RuledDraws, check_wishes, rules_of
-from aleator.infer.structure import annotate, forget
+from aleator.infer.structure import forget
 from aleator.settings import validation_enabled
 from aleator.validation import PENDING
 from aleator_svi_elbo.path_density import attach_path_densities
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from aleator.trace import Trace
     from aleator_svi_elbo.elbo import ELBO
 
-__all__ = ["Pair", "trace_looped", "trace_pair", "trace_vectorized"]
+__all__ = ["NestingError", "Pair", "entered", "trace_looped", "trace_pair", "trace_vectorized"]
 
 Program = Callable[..., Any]
 PARTICLES = "num_particles_vectorized"
@@ -40,19 +41,62 @@ class Pair(NamedTuple):
     guide_trace: Trace
 
 
+def entered(handlers: Sequence[Messenger]) -> AbstractContextManager[object]:
+    """Enter handlers, the first outermost."""
+    return _entered(handlers) if handlers else _NOTHING
+
+
+@contextmanager
+def _entered(handlers: Sequence[Messenger]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for handler in handlers:
+            stack.enter_context(handler)
+        yield
+
+
+_NOTHING: AbstractContextManager[object] = nullcontext()
+
+
+def _under(handlers: Sequence[Messenger], program: Program) -> Program:
+    """Return a program that runs inside handlers."""
+    if not handlers:
+        return program
+
+    def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the program's own
+        with entered(handlers):
+            return program(*args, **kwargs)
+
+    return run
+
+
 def trace_pair(
-    estimator: ELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    estimator: ELBO,
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    around: Sequence[Messenger] = (),
+    guide_handlers: Sequence[Messenger] = (),
+    model_handlers: Sequence[Messenger] = (),
 ) -> Pair:
     """Run the guide, run the model against it, and check that they fit each other and the estimator.
+
+    Args:
+        estimator: whose rules and checks hold.
+        model, guide: the programs.
+        args, kwargs: their arguments.
+        around: handlers to enter around each program itself.
+        guide_handlers, model_handlers: handlers that see what is left to draw: outside of the replay.
 
     Raises:
         ModelGuideMismatchError, UnsupportedModelError, ValueError: naming the site that does not fit.
     """
+    model, guide = _under(around, model), _under(around, guide)
     draws = RuledDraws(rules_of(estimator))
-    with draws, TraceMessenger() as guide_trace:
+    with draws, TraceMessenger() as guide_trace, entered(guide_handlers):
         guide(*args, **kwargs)
     estimator.after_guide(guide_trace)
-    with TraceMessenger() as model_trace, ReplayMessenger(trace=guide_trace):
+    with TraceMessenger() as model_trace, entered(model_handlers), ReplayMessenger(trace=guide_trace):
         model(*args, **kwargs)
     check_match(model_trace, guide_trace)
     check_wishes(estimator, model_trace, guide_trace)
@@ -97,27 +141,23 @@ def trace_looped(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     freeing: bool = False,
-) -> Iterator[Pair]:
-    """Run one pair per particle; all of them see the subsample of the first.
+) -> Iterator[tuple[Pair, ...]]:
+    """Run the programs for each particle; all of them see the subsample of the first.
 
     Args:
         freeing: keep nothing of a particle once the next is asked for, the notes of what to check in it included.
     """
-    first = trace_pair(estimator, model, guide, args, kwargs)
-    if estimator.needs_structure:
-        annotate(model, guide, args, kwargs, *first)
+    first = estimator.trace_particle(model, guide, args, kwargs)
     yield first
     if estimator.num_particles > 1:
-        shared = SharedSubsample(first)
+        shared = SharedSubsample(first[0])
         del first
         for _ in range(estimator.num_particles - 1):
             if freeing:
                 _fold_checks()
             with shared:
-                pair = trace_pair(estimator, model, guide, args, kwargs)
-                if estimator.needs_structure:
-                    annotate(model, guide, args, kwargs, *pair)
-            yield pair
+                pairs = estimator.trace_particle(model, guide, args, kwargs)
+            yield pairs
 
 
 def _fold_checks() -> None:
@@ -130,8 +170,8 @@ def _fold_checks() -> None:
 
 def trace_vectorized(
     estimator: ELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Pair:
-    """Run all particles as one pair, under a plate to the left of the programs' own.
+) -> tuple[Pair, ...]:
+    """Run all particles at once, under a plate to the left of the programs' own.
 
     Raises:
         ValueError: naming the plate that does not fit into a stated ``max_plate_nesting``.
@@ -141,7 +181,7 @@ def trace_vectorized(
         return _trace_under_plate(estimator, int(nesting), model, guide, args, kwargs)
     try:
         return _trace_under_plate(estimator, analyse(model, guide, *args, **kwargs).nesting, model, guide, args, kwargs)
-    except _NestingError:
+    except NestingError:
         # What was found for these programs earlier holds no more: something that they read has changed since.
         forget(model, guide, *args, **kwargs)
     return _trace_under_plate(estimator, analyse(model, guide, *args, **kwargs).nesting, model, guide, args, kwargs)
@@ -149,25 +189,13 @@ def trace_vectorized(
 
 def _trace_under_plate(
     estimator: ELBO, nesting: int, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Pair:
+) -> tuple[Pair, ...]:
     particles = plate(PARTICLES, estimator.num_particles, dim=-(nesting + 1))
     guard = NestingGuard(type(estimator).__name__, nesting)
-
-    def under_plate(program: Program) -> Program:
-        def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the program's own
-            with particles, guard:
-                return program(*args, **kwargs)
-
-        return run
-
-    pair = trace_pair(estimator, under_plate(model), under_plate(guide), args, kwargs)
-    if estimator.needs_structure:
-        with particles:
-            annotate(model, guide, args, kwargs, *pair)
-    return pair
+    return estimator.trace_particle(model, guide, args, kwargs, (particles, guard))
 
 
-class _NestingError(ValueError):
+class NestingError(ValueError):
     """Plates take more dims than were left for them."""
 
 
@@ -183,10 +211,10 @@ class NestingGuard(Messenger):
         """Look at the dim that a plate has got."""
         dim = None if site.value is None else site.value.dim
         if dim is not None and dim < -self._nesting:
-            raise _NestingError(
+            raise NestingError(
                 f"plate {site.name!r} needs more than the {self._nesting} tensor dims that "
-                f"{self._estimator}(max_plate_nesting={self._nesting}) leaves to plates; vectorized particles take "
-                f"the dim left of them: state a larger max_plate_nesting, or leave it out"
+                f"{self._estimator}(max_plate_nesting={self._nesting}) leaves to plates; particles and enumerated "
+                f"sites take the dims left of them: state a larger max_plate_nesting, or leave it out"
             )
 
 

@@ -12,6 +12,7 @@ from torch.distributions import constraints
 from aleator import settings, validation
 from aleator.distributions import Unit
 from aleator.errors import ModelGuideMismatchError, UnsupportedModelError
+from aleator.infer.factor import SUMMED_OUT
 from aleator.runtime import RUN
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def check_match(model_trace: Trace, guide_trace: Trace) -> None:
     lacking = [
         name
         for name, site in model.items()
-        if site.type == "sample" and not site.is_observed and not _is_latent(guide.get(name))
+        if site.type == "sample" and not site.is_observed and not _is_latent(guide.get(name)) and not _is_summed(site)
     ]
     extra = []
     for name, site in guide.items():
@@ -87,6 +88,10 @@ def _is_latent(site: Site | None) -> bool:
     return site is not None and site.type == "sample" and not site.is_observed
 
 
+def _is_summed(site: Site) -> bool:
+    return site._stash is not None and SUMMED_OUT in site._stash
+
+
 def _check_guide_term(site: Site) -> None:
     if isinstance(site.fn, Unit) and not site.fn.states_rsample:
         raise UnsupportedModelError(
@@ -125,11 +130,14 @@ def _check_pair(model_site: Site, guide_site: Site, model_trace: Trace, guide_tr
 
 
 def _same_batch(left: torch.Size, right: torch.Size) -> bool:
-    """Compare batch shapes; a dim that is missing on the left counts as 1."""
+    """Compare batch shapes; a dim that is missing on the left counts as 1, and reserved dims are nobody's."""
     if left == right:
         return True
     width = max(len(left), len(right))
-    return (1,) * (width - len(left)) + tuple(left) == (1,) * (width - len(right)) + tuple(right)
+    run = RUN.get()
+    reserved = run.reserved if run is not None else {}
+    padded = ((1,) * (width - len(shape)) + tuple(shape) for shape in (left, right))
+    return all(sizes[0] == sizes[1] or dim in reserved for dim, sizes in enumerate(zip(*padded, strict=True), -width))
 
 
 def _needs_support_check(model_fn: Any, guide_fn: Any) -> bool:  # noqa: ANN401  # any two distributions

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aleator.sites import PlateFrame, Site
     from aleator.trace import Trace
 
-__all__ = ["DETACHED_DRAW", "PATH_DENSITY", "Factor", "Role", "density"]
+__all__ = ["DETACHED_DRAW", "PATH_DENSITY", "SUMMED_OUT", "Factor", "Role", "density"]
 
 PATH_DENSITY = StashKey[Tensor]("path_density")
 """On a site of a guide: its ``log_prob``, masked, as a function of the draws alone; the parameters are constants in it.
@@ -28,6 +28,9 @@ Whoever runs the programs puts it there for sites whose gradient rule asks for i
 
 DETACHED_DRAW = StashKey[bool]("detached_draw")
 """Marks a site of a guide whose draw was cut from its graph, so that it needs a score term."""
+
+SUMMED_OUT = StashKey[bool]("summed_out")
+"""Marks a latent site of a model that whoever runs it sums over all its values: it needs no partner in the guide."""
 
 
 @final

@@ -1,0 +1,183 @@
+"""On which latent sites each site of an enumerated pair depends; and whether it may."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+
+from aleator import randomness
+from aleator.errors import UnsupportedModelError
+from aleator.handlers.replay import ReplayMessenger
+from aleator.handlers.trace import TraceMessenger
+from aleator.infer.dependency import DependencyTracker
+from aleator.infer.program_key import program_key
+from aleator.infer.source_marker import SourceMarker
+from aleator.markov import markov_frames
+from aleator.runtime import Run
+from aleator.scoring import is_deterministic
+from aleator.stash import StashKey
+from aleator.validation import PendingChecks
+from aleator_enum_discrete.enum_messenger import CHOSEN
+from aleator_enum_discrete.enumerated_dims import DIM_NAMES, ENUMERATED
+from aleator_svi_elbo.tracing import Pair, entered
+
+if TYPE_CHECKING:
+    from aleator.messenger import Messenger
+    from aleator.sites import Site
+    from aleator.trace import Trace
+
+__all__ = ["PARENTS", "needs_parents", "note_parents"]
+
+Program = Callable[..., Any]
+Parents = Mapping[str, frozenset[str]]
+
+PARENTS: StashKey[frozenset[str]] = StashKey("parents")
+"""On the sample sites of a pair, where it matters: the latent sites that the factor depends on, itself included."""
+
+
+def needs_parents(pair: Pair) -> bool:
+    """Whether terms must know what they depend on: draws count by it, and markov steps are held to it."""
+    for site in pair.guide_trace.nodes.values():
+        if site.type != "sample" or is_deterministic(site):
+            continue
+        stash = site._stash
+        enumerated = None if stash is None else stash.get(ENUMERATED)
+        if enumerated is not None:
+            if not enumerated.is_exact:
+                return True
+        elif stash is not None and CHOSEN in stash:
+            if any(frame.dim is not None for frame in site.frames):
+                return True
+        elif not site.fn.has_rsample or site.infer.get("gradient") == "score":
+            return True
+    return any(
+        site._stash is not None and ENUMERATED in site._stash and markov_frames(site)
+        for trace in pair
+        for site in trace.nodes.values()
+    )
+
+
+def note_parents(
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    around: Sequence[Messenger],
+    pair: Pair,
+) -> None:
+    """Put what each site depends on into its stash, found by one run on the same values for each structure.
+
+    Raises:
+        UnsupportedModelError: naming a site that depends on a step outside of its markov window.
+    """
+    key = program_key(model, guide, args, kwargs)
+    shape = tuple(tuple(map(_outline, _sample_sites(trace))) for trace in pair)
+    found = _CACHE.get((key, shape))
+    if found is None:
+        found = _find(model, guide, args, kwargs, around, pair)
+        for parents, trace in zip(found, pair, strict=True):
+            _check_windows(parents, trace)
+        _CACHE.put((key, shape), found)
+    for parents, trace in zip(found, pair, strict=True):
+        for site in _sample_sites(trace):
+            site.stash[PARENTS] = parents[site.name]
+
+
+def _outline(site: Site) -> Any:  # noqa: ANN401  # hashable
+    enumerated = site.stash.get(ENUMERATED)
+    return site.name, site.frames, site.is_observed, None if enumerated is None else enumerated.dim
+
+
+def _sample_sites(trace: Trace) -> list[Site]:
+    return [site for site in trace.nodes.values() if site.type == "sample" and not is_deterministic(site)]
+
+
+def _find(
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    around: Sequence[Messenger],
+    pair: Pair,
+) -> tuple[Parents, Parents]:
+    tracker = DependencyTracker()
+    with randomness.preserve(), Run(checks=PendingChecks(keep=False)), torch.no_grad(), tracker:
+        of_guide = _watch(guide, tracker, pair.guide_trace, args, kwargs, around)
+        tracker.control = frozenset()
+        of_model = _watch(model, tracker, pair.model_trace, args, kwargs, around)
+    return of_model, of_guide
+
+
+def _watch(
+    program: Program,
+    tracker: DependencyTracker,
+    trace: Trace,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    around: Sequence[Messenger],
+) -> Parents:
+    marker = SourceMarker(tracker)
+    with TraceMessenger() as again, marker, ReplayMessenger(trace=trace), entered(around):
+        program(*args, **kwargs)
+    found = {}
+    for site in _sample_sites(again):
+        # What the program read on the host is in what the marker noted when the site was met.
+        tracker.control = frozenset()
+        data = (site.value, site.mask, site.scale) if site.is_observed else (site.mask, site.scale)
+        own = frozenset() if site.is_observed else frozenset((site.name,))
+        found[site.name] = marker.parents.get(site.name, frozenset()) | tracker.of(data) | own
+    missing = [site.name for site in _sample_sites(trace) if site.name not in found]
+    if missing:
+        raise UnsupportedModelError(
+            f"site {missing[0]!r} was not met when the program ran again on the same values, so what its terms depend "
+            f"on cannot be told; let the program depend on its arguments and draws alone"
+        )
+    return found
+
+
+def _check_windows(parents: Parents, trace: Trace) -> None:
+    """Refuse a dependence on an enumerated site that its markov context has let go of: its dim means another there."""
+    for site in _sample_sites(trace):
+        names = site.stash.get(DIM_NAMES) or {}
+        for parent in parents[site.name]:
+            source = trace.nodes.get(parent)
+            enumerated = None if source is None else source.stash.get(ENUMERATED)
+            if source is None or enumerated is None or names.get(enumerated.dim) == parent:
+                continue
+            histories = [frame.history for frame in markov_frames(source)] or [0]
+            raise UnsupportedModelError(
+                f"site {site.name!r} depends on the enumerated site {parent!r}, which is outside its markov window "
+                f"(history={max(histories)}): its values would be taken for those of another step; state a larger "
+                f"history, or pass what is needed on through the steps between"
+            )
+
+
+@final
+class _Cache:
+    """What was found for pairs of programs, the last few hundred."""
+
+    def __init__(self, most: int = 256) -> None:
+        self._found: OrderedDict[Any, tuple[Parents, Parents]] = OrderedDict()
+        self._most = most
+        self._lock = Lock()
+
+    def get(self, key: Any) -> tuple[Parents, Parents] | None:  # noqa: ANN401  # hashable
+        """Return what is known, if anything."""
+        with self._lock:
+            if key in self._found:
+                self._found.move_to_end(key)
+            return self._found.get(key)
+
+    def put(self, key: Any, found: tuple[Parents, Parents]) -> None:  # noqa: ANN401  # hashable
+        """Remember what was found."""
+        with self._lock:
+            self._found[key] = found
+            while len(self._found) > self._most:
+                self._found.popitem(last=False)
+
+
+_CACHE = _Cache()

@@ -1,0 +1,146 @@
+"""The terms of one run of an enumerated pair: what the sums of the model and the weights of the guide come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+from aleator_enum_discrete.dependence import PARENTS
+from aleator_enum_discrete.enum_messenger import CHOSEN
+from aleator_enum_discrete.enumerated_dims import ENUMERATED
+from aleator_enum_discrete.expectation import Cost, Weight, ancestors, expect
+from aleator_enum_discrete.memory_limit import memory_budget
+from aleator_enum_discrete.model_sum import component_sums, depends_on, total_scale
+from aleator_enum_discrete.named_factors import NamedFactor, domain_of, enumerated_sites, named_factors
+from aleator_enum_discrete.tables import Domain
+from aleator_svi_elbo import ParticleTerms
+from aleator_svi_elbo.tracing import PARTICLES
+
+if TYPE_CHECKING:
+    from aleator.trace import Trace
+
+__all__ = ["enumerated_terms"]
+
+
+def enumerated_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
+    """Return log p - log q summed over what is enumerated: one tensor, whose value and gradients are the bound's."""
+    model, guide = named_factors(model_trace), named_factors(guide_trace)
+    sites = {**enumerated_sites(model_trace), **enumerated_sites(guide_trace)}
+    frames = {frame for side in (model, guide) for each in side.values() for frame in each.site.frames}
+    domain = domain_of(sites, frames)
+    of_guide = [name for name in sites if name in guide]
+    of_model = {name: each for name, each in sites.items() if name not in guide}
+    budget = memory_budget([*model.values(), *guide.values()])
+    upstream = _upstream(guide)
+    costs = [
+        *_model_costs(model, domain, of_model, of_guide, upstream, budget),
+        *(_guide_cost(each, upstream) for each in guide.values()),
+    ]
+    weights = [weight for each in guide.values() if (weight := _weight(each)) is not None]
+    kept = PARTICLES if any(name == PARTICLES for name, _ in domain.plates) else None
+    terms = expect(costs, weights, domain.only(of_guide), kept, budget)
+    total = _total(list(terms.values()))
+    return ParticleTerms(total, total, total.new_zeros(total.shape), Terms(terms), plates=frozenset())
+
+
+@final
+class Terms(Mapping[str, Tensor]):
+    """Each term of the objective under ``elbo/<site>``, summed and detached when somebody looks.
+
+    A term of the model and one of the guide at the same site are one; a sum over sites is under the first and the last.
+    """
+
+    def __init__(self, terms: Mapping[tuple[str, str], Tensor]) -> None:
+        self._terms = terms
+
+    def __getitem__(self, key: str) -> Tensor:
+        name = key.removeprefix("elbo/")
+        found = [term.detach().sum() for (_, site), term in self._terms.items() if site == name]
+        if not found:
+            raise KeyError(key)
+        return torch.stack(found).sum()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(f"elbo/{site}" for _, site in self._terms))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _total(terms: list[Tensor]) -> Tensor:
+    if not terms:
+        return torch.zeros(())
+    return terms[0] if len(terms) == 1 else torch.stack(torch.broadcast_tensors(*terms)).sum(0)  # type: ignore[no-untyped-call]  # torch's
+
+
+Upstream = Mapping[str, frozenset[str]] | None
+
+
+def _upstream(guide: Mapping[str, NamedFactor]) -> Upstream:
+    """Return for each site of the guide those that its draw comes from, and itself, where that was looked for."""
+    parents = {name: each.site.stash.get(PARENTS) for name, each in guide.items()}
+    known = {name: each for name, each in parents.items() if each is not None}
+    return ancestors(known) if len(known) == len(parents) and known else None
+
+
+def _parents(members: Iterable[NamedFactor], upstream: Upstream) -> frozenset[str] | None:
+    """Return the sites of the guide that factors depend on, through others too."""
+    if upstream is None:
+        return None
+    direct: frozenset[str] = frozenset()
+    for member in members:
+        found = member.site.stash.get(PARENTS)
+        if found is None:
+            return None
+        direct = direct.union(found)
+    return frozenset().union(*(upstream[name] for name in direct if name in upstream))
+
+
+def _model_costs(
+    model: Mapping[str, NamedFactor],
+    domain: Domain,
+    summed: Mapping[str, object],
+    of_guide: Sequence[str],
+    upstream: Upstream,
+    budget: int | None,
+) -> Iterator[Cost]:
+    inside = []
+    for name, each in model.items():
+        if depends_on(each, summed):
+            inside.append(each)
+        else:
+            factor = each.factor
+            table = each.table(factor.log_prob)
+            yield Cost("model", name, table, total_scale(factor), _parents((each,), upstream))
+    if inside:
+        for component in component_sums(inside, domain, summed, of_guide, budget):
+            yield Cost("model", component.name, component.table, component.scale, _parents(component.members, upstream))
+
+
+def _guide_cost(each: NamedFactor, upstream: Upstream) -> Cost:
+    factor = each.factor
+    log_prob = factor.entropy if factor.score is None and isinstance(factor.entropy, Tensor) else factor.log_prob
+    return Cost("guide", factor.name, each.table(-log_prob), total_scale(factor), _parents((each,), upstream))
+
+
+def _weight(each: NamedFactor) -> Weight | None:
+    """Return the weight of a site of the guide; a pathwise draw has none, nor has a value that is there once."""
+    site, factor = each.site, each.factor
+    chosen, enumerated = site.stash.get(CHOSEN), site.stash.get(ENUMERATED)
+    if chosen is None and enumerated is None and factor.score is None:
+        return None
+    law = factor.log_prob if factor.score is None else factor.score
+    if chosen is not None:
+        return Weight(factor.name, each.table(law), absent=-math.log(chosen.size))
+    if enumerated is None:
+        return Weight(factor.name, each.table(law - law.detach()), is_drawn=True)
+    if enumerated.is_exact:
+        return Weight(factor.name, each.table(law))
+    if factor.score is None:  # pathwise draws: each counts once in so many
+        even = law.new_zeros(()).sub(math.log(enumerated.size)).expand(law.shape)
+        return Weight(factor.name, each.table(even))
+    return Weight(factor.name, each.table(law - law.detach() - math.log(enumerated.size)))

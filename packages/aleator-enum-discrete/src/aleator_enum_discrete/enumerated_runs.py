@@ -1,0 +1,97 @@
+"""Run a model and its guide under enumeration: once, or once for each value of what is enumerated sequentially."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aleator.infer import analyse
+from aleator.infer.structure import forget
+from aleator.plates import plate
+from aleator_enum_discrete.dependence import needs_parents, note_parents
+from aleator_enum_discrete.enum_messenger import Choice, EnumMessenger
+from aleator_enum_discrete.enumerated_dims import DimAllocator
+from aleator_enum_discrete.sequential_runs import EarlierDraws, next_choices
+from aleator_svi_elbo.tracing import NestingError, NestingGuard, Pair, SharedSubsample, entered, trace_pair
+
+if TYPE_CHECKING:
+    from aleator.messenger import Messenger
+    from aleator_svi_elbo import ELBO
+
+__all__ = ["EnumeratedRuns", "trace_enumerated"]
+
+Program = Callable[..., Any]
+
+
+class EnumeratedRuns(NamedTuple):
+    """The runs of one particle.
+
+    Attributes:
+        pairs: one, or one for each combination of sequential values.
+        has_enumerated: whether any site was enumerated.
+    """
+
+    pairs: tuple[Pair, ...]
+    has_enumerated: bool
+
+
+def trace_enumerated(
+    estimator: ELBO,
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    around: Sequence[Messenger] = (),
+) -> EnumeratedRuns:
+    """Run both programs with the marked sites enumerated, left of all plates.
+
+    Raises:
+        ValueError: naming the plate that does not fit into a stated ``max_plate_nesting``.
+    """
+    particles = next((each for each in around if isinstance(each, plate)), None)
+    if particles is not None and particles.dim is not None:
+        return _runs(estimator, model, guide, args, kwargs, around, particles.dim - 1)
+    nesting = estimator.max_plate_nesting
+    if not math.isinf(nesting):
+        return _guarded(estimator, model, guide, args, kwargs, int(nesting))
+    try:
+        return _guarded(estimator, model, guide, args, kwargs, analyse(model, guide, *args, **kwargs).nesting)
+    except NestingError:
+        # What was found for these programs earlier holds no more: something that they read has changed since.
+        forget(model, guide, *args, **kwargs)
+    return _guarded(estimator, model, guide, args, kwargs, analyse(model, guide, *args, **kwargs).nesting)
+
+
+def _guarded(
+    estimator: ELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any], nesting: int
+) -> EnumeratedRuns:
+    guard = NestingGuard(type(estimator).__name__, nesting)
+    return _runs(estimator, model, guide, args, kwargs, (guard,), -nesting - 1)
+
+
+def _runs(
+    estimator: ELBO,
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    around: Sequence[Messenger],
+    first_dim: int,
+) -> EnumeratedRuns:
+    pairs: list[Pair] = []
+    choices: Sequence[Choice] | None = ()
+    has_enumerated = False
+    while choices is not None:
+        dims = DimAllocator(first_dim)
+        in_guide = EnumMessenger(dims, is_guide=True, choices=choices)
+        in_model = EnumMessenger(dims)
+        same = [SharedSubsample(pairs[0]), EarlierDraws(pairs[-1].guide_trace, choices)] if choices else []
+        with entered(same[:1]):
+            pair = trace_pair(estimator, model, guide, args, kwargs, around, (in_guide, *same[1:]), (in_model,))
+        if needs_parents(pair):
+            note_parents(model, guide, args, kwargs, around, pair)
+        pairs.append(pair)
+        has_enumerated = has_enumerated or in_guide.has_enumerated or in_model.has_enumerated
+        choices = next_choices(in_guide.choices)
+    return EnumeratedRuns(tuple(pairs), has_enumerated)
