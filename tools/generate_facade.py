@@ -33,7 +33,6 @@ PLUGIN_API = 1
 # Names that the design promises and whose packages do not register them yet: asking for one must say where it will
 # come from. A name that is built, or a package that is not in the design, has no place here.
 PLANNED_INFER: Mapping[str, tuple[str, ...]] = {
-    "aleator-enum-discrete": ("TraceEnum_ELBO", "config_enumerate", "infer_discrete", "BackwardSampleMessenger"),
     "aleator-jit-estimators": (
         "JitTrace_ELBO",
         "JitTraceEnum_ELBO",
@@ -41,10 +40,8 @@ PLANNED_INFER: Mapping[str, tuple[str, ...]] = {
         "JitTraceMeanField_ELBO",
     ),
 }
-PLANNED_HANDLERS: Mapping[str, tuple[str, ...]] = {"aleator-enum-discrete": ("enum", "infer_discrete")}
-PLANNED_INFER_KEYS: Mapping[str, tuple[str, ...]] = {
-    "aleator-enum-discrete": ("enumerate", "expand", "num_samples", "prune"),
-}
+PLANNED_HANDLERS: Mapping[str, tuple[str, ...]] = {}
+PLANNED_INFER_KEYS: Mapping[str, tuple[str, ...]] = {}
 
 
 @final

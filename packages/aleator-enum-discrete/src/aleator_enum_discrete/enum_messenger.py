@@ -112,7 +112,7 @@ class EnumMessenger(Messenger):
                 f"num_samples out to sum over all values, or sample the site in the guide"
             )
         self.has_enumerated = True
-        expand = bool(site.infer.get("expand"))
+        expand = site.infer.get("expand") is True
         if expand or count is not None:
             broadcast_to_frames(site)
         values = _all_values(site, expand) if count is None else _draws(site, count)

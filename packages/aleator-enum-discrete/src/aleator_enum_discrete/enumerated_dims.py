@@ -127,7 +127,7 @@ class ProgramDims:
     def hold(self, site: Site, enumerated: Enumerated) -> None:
         """Note that from here on a dim means a site, and say so on the site."""
         dim = enumerated.dim
-        self._has_steps = self._has_steps or bool(markov_frames(site))
+        self._has_steps = self._has_steps or len(markov_frames(site)) > 0
         self.is_shared = self.is_shared or dim in self._holders
         self._holders[dim] = site
         self._names[dim] = site.name

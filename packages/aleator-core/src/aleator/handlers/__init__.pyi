@@ -17,6 +17,8 @@ from aleator.handlers.uncondition import uncondition as uncondition
 from aleator.markov import markov as markov
 from aleator.messenger import Messenger as Messenger
 from aleator.plates import plate as plate
+from aleator_enum_discrete.enum_messenger import enum as enum
+from aleator_enum_discrete.infer_discrete import infer_discrete as infer_discrete
 
 __all__ = [
     "Messenger",

@@ -18,6 +18,10 @@ from aleator.infer.structure import SiteStructure as SiteStructure
 from aleator.infer.structure import Structure as Structure
 from aleator.infer.structure import analyse as analyse
 from aleator.plugins.capabilities import Capabilities as Capabilities
+from aleator_enum_discrete.backward_sampling import BackwardSampleMessenger as BackwardSampleMessenger
+from aleator_enum_discrete.configuration import config_enumerate as config_enumerate
+from aleator_enum_discrete.infer_discrete import infer_discrete as infer_discrete
+from aleator_enum_discrete.trace_enum_elbo import TraceEnum_ELBO as TraceEnum_ELBO
 from aleator_importance.importance import Importance as Importance
 from aleator_jit_estimators.compilation import compile as compile
 from aleator_posterior.draws import Draws as Draws
@@ -63,6 +67,8 @@ def get_estimator(name: Literal["ELBO"]) -> type[ELBO]: ...
 def get_estimator(name: Literal["IWAE"]) -> type[IWAE]: ...
 @overload
 def get_estimator(name: Literal["RenyiELBO"]) -> type[RenyiELBO]: ...
+@overload
+def get_estimator(name: Literal["TraceEnum_ELBO"]) -> type[TraceEnum_ELBO]: ...
 @overload
 def get_estimator(name: Literal["TraceGraph_ELBO"]) -> type[TraceGraph_ELBO]: ...
 @overload

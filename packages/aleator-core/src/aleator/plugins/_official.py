@@ -47,6 +47,5 @@ OFFICIAL: Final = OfficialNames(
         "expand": "aleator-enum-discrete",
         "gradient": "aleator-svi-elbo",
         "num_samples": "aleator-enum-discrete",
-        "prune": "aleator-enum-discrete",
     },
 )
