@@ -109,13 +109,11 @@ def _model_costs(
     budget: int | None,
 ) -> Iterator[Cost]:
     inside = []
-    for name, each in model.items():
+    for each in model.values():
         if depends_on(each, summed):
             inside.append(each)
         else:
-            factor = each.factor
-            table = each.table(factor.log_prob)
-            yield Cost("model", name, table, total_scale(factor), _parents((each,), upstream))
+            yield _cost("model", each, each.factor.log_prob, upstream)
     if inside:
         for component in component_sums(inside, domain, summed, of_guide, budget):
             yield Cost("model", component.name, component.table, component.scale, _parents(component.members, upstream))
@@ -124,7 +122,14 @@ def _model_costs(
 def _guide_cost(each: NamedFactor, upstream: Upstream) -> Cost:
     factor = each.factor
     log_prob = factor.entropy if factor.score is None and isinstance(factor.entropy, Tensor) else factor.log_prob
-    return Cost("guide", factor.name, each.table(-log_prob), total_scale(factor), _parents((each,), upstream))
+    return _cost("guide", each, -log_prob, upstream)
+
+
+def _cost(side: str, each: NamedFactor, values: Tensor, upstream: Upstream) -> Cost:
+    scale = total_scale(each.factor)
+    if isinstance(scale, Tensor) and scale.dim():
+        values, scale = values * scale, 1.0
+    return Cost(side, each.factor.name, each.table(values), scale, _parents((each,), upstream))
 
 
 def _weight(each: NamedFactor) -> Weight | None:

@@ -67,7 +67,9 @@ class Subject:
         return self.estimator_class.capabilities
 
     def make(self, **overrides: Any) -> AbstractEstimator:  # noqa: ANN401  # the estimator's own arguments
-        """Make an estimator."""
+        """Make an estimator; one that enumerates is not to warn of problems that have nothing to enumerate."""
+        if self.capabilities.enumeration and self.accepts("strict_enumeration_warning"):
+            overrides.setdefault("strict_enumeration_warning", False)
         return self.factory(**overrides)
 
     def supports(self, capability: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from aleator_testing.check import Check, CheckFailure, NotApplicable, check
-from aleator_testing.checks.exactness import REFERENCE_BOUNDS, made, require_truth, takes
+from aleator_testing.checks.exactness import REFERENCE_BOUNDS, made, require_truth
 from aleator_testing.enumeration import exact_expectation
 from aleator_testing.problems import problems
 from aleator_testing.problems.conjugate import conjugate_pairs
@@ -47,7 +47,7 @@ def tight_at_posterior(subject: Subject) -> None:
         if pair.name not in ("normal-normal", "mixture") or not all(subject.supports(need) for need in pair.requires):
             continue
         at = {"theta": torch.tensor(pair.posterior, dtype=torch.float64)}
-        for particles in (1, 2) if takes(subject, "num_particles") else (1,):
+        for particles in (1, 2) if subject.accepts("num_particles") else (1,):
             estimator = made(subject, particles)
             found = exact_expectation(estimator, pair.model, pair.guide, parameters=at)
             require_close(found.loss, -pair.evidence, f"loss at the posterior of {pair.name}, {estimator!r}")
@@ -63,7 +63,7 @@ def bound_order(subject: Subject) -> None:
         raise NotApplicable(f"where the bound {bound!r} stands among others is not known here")
     name = "single-bernoulli" if subject.supports("non_reparam") else "single-normal"
     problem, log_evidence = problems()[name], _log_evidence(name)
-    counts = (1, 2, 3) if takes(subject, "num_particles") else (1,)
+    counts = (1, 2, 3) if subject.accepts("num_particles") else (1,)
     values = [-exact_expectation(made(subject, count), problem.model, problem.guide).loss.item() for count in counts]
     require_close(values[0], -problem.truth().loss, f"bound of one particle on {name}")
     if any(value > log_evidence + 1e-9 for value in values) and getattr(made(subject), "alpha", 0.0) >= 0.0:

@@ -11,7 +11,7 @@ from aleator import ParamStore
 from aleator.errors import UnsupportedModelError
 from aleator.handlers import Messenger
 from aleator_testing.check import Check, CheckFailure, NotApplicable, check
-from aleator_testing.checks.exactness import made, particle_options, require_truth, takes
+from aleator_testing.checks.exactness import made, particle_options, require_truth
 from aleator_testing.enumeration import exact_expectation
 from aleator_testing.problems import applicable, problems
 from aleator_testing.problems.problem import START
@@ -87,7 +87,7 @@ def grad_is_that_of_the_loss(subject: Subject) -> None:
         names += ["single-bernoulli", "chain-bernoulli-normal"]
     for name in names:
         problem = problems()[name]
-        for particles in (1, 2) if takes(subject, "num_particles") else (1,):
+        for particles in (1, 2) if subject.accepts("num_particles") else (1,):
             estimator = made(subject, particles)
             start = torch.tensor(START, dtype=torch.float64)
             found = exact_expectation(estimator, problem.model, problem.guide, parameters={"theta": start})

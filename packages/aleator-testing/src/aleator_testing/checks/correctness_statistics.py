@@ -12,7 +12,7 @@ import aleator
 from aleator import ParamStore
 from aleator_testing.check import Check, CheckFailure, NotApplicable, check
 from aleator_testing.checks.correctness_exact import require_refused
-from aleator_testing.checks.exactness import REFERENCE_BOUNDS, made, takes
+from aleator_testing.checks.exactness import REFERENCE_BOUNDS, made
 from aleator_testing.problems import problems
 from aleator_testing.problems.conjugate import Conjugate, conjugate_pairs
 from aleator_testing.problems.problem import START
@@ -60,7 +60,7 @@ def _require_bound(subject: Subject) -> None:
     bound = subject.capabilities.bound
     if bound not in REFERENCE_BOUNDS:
         raise NotApplicable(f"the value of the bound {bound!r} is not known here")
-    if bound != "elbo" and not takes(subject, "num_particles"):
+    if bound != "elbo" and not subject.accepts("num_particles"):
         raise NotApplicable(f"the bound {bound!r} of more than one particle has no closed form on these pairs")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from aleator_testing.check import CheckFailure, NotApplicable
@@ -15,32 +14,24 @@ if TYPE_CHECKING:
     from aleator_testing.problems.problem import Truth
     from aleator_testing.subject import Subject
 
-__all__ = ["REFERENCE_BOUNDS", "made", "particle_options", "reference", "require_truth", "takes"]
+__all__ = ["REFERENCE_BOUNDS", "made", "particle_options", "reference", "require_truth"]
 
 REFERENCE_BOUNDS = frozenset({"elbo", "iwae", "renyi"})
 
 
-def takes(subject: Subject, argument: str) -> bool:
-    """Tell whether the factory takes a keyword; a class behind a metaclass says so in its constructor alone."""
-    return subject.accepts(argument) or (
-        subject.factory is subject.estimator_class
-        and argument in inspect.signature(subject.estimator_class.__init__).parameters
-    )
-
-
 def made(subject: Subject, particles: int = 1, **options: Any) -> AbstractEstimator:  # noqa: ANN401  # the factory's own
     """Make the estimator with this many particles, where its factory can be told."""
-    if takes(subject, "num_particles"):
+    if subject.accepts("num_particles"):
         options["num_particles"] = particles
     return subject.make(**options)
 
 
 def particle_options(subject: Subject) -> list[dict[str, Any]]:
     """Return the ways in which a subject can be asked for two particles."""
-    if not takes(subject, "num_particles"):
+    if not subject.accepts("num_particles"):
         return []
     ways: list[dict[str, Any]] = [{"particles": 2}]
-    if subject.supports("vectorized_particles") and takes(subject, "vectorize_particles"):
+    if subject.supports("vectorized_particles") and subject.accepts("vectorize_particles"):
         ways.append({"particles": 2, "vectorize_particles": True})
     return ways
 
