@@ -8,17 +8,22 @@ from typing import TypeAlias
 
 from opt_einsum import paths as opt_einsum_paths  # type: ignore[import-untyped]  # opt_einsum ships no types
 
+from aleator_enum_discrete.elimination_orders import elimination_order, fill_in, table_size
+
 __all__ = ["Path", "find_path", "follow", "path_cost"]
 
 Names: TypeAlias = frozenset[str]
 Path: TypeAlias = list[tuple[int, ...]]
 
+MANY_TABLES = 8  # beyond it opt_einsum searches along one branch, then greedily
+
 
 def find_path(inputs: Sequence[Names], output: Names, sizes: Mapping[str, int]) -> Path:
     """Return a cheap order: positions to join at each step, what they make is put last, as in opt_einsum.
 
-    The cheaper one of opt_einsum's (exhaustive for few tables, greedy by size for many) and of eliminating always the
-    variable whose table is smallest, which is better on large sparse networks. It does not depend on hashes.
+    The cheapest one of opt_einsum's (exhaustive for few tables, greedy by size for many) and of eliminating variable
+    after variable, always that whose table is smallest or that ties the fewest others anew: these are better on large
+    sparse networks. It does not depend on hashes.
 
     Example:
         >>> find_path([frozenset("ab"), frozenset("bc"), frozenset("c")], frozenset("a"), {"a": 2, "b": 3, "c": 4})
@@ -32,11 +37,11 @@ def find_path(inputs: Sequence[Names], output: Names, sizes: Mapping[str, int]) 
     kept = frozenset(number[name] for name in output)
     measured = {i: sizes[name] for name, i in number.items()}
     path: Path = [tuple(sorted(step)) for step in opt_einsum_paths.auto(sets, kept, measured)]
-    if len(inputs) > 8:
-        other = _smallest_first(inputs, output, sizes)
-        if path_cost(other, inputs, output, sizes) < path_cost(path, inputs, output, sizes):
-            return other
-    return path
+    if len(inputs) <= MANY_TABLES:
+        return path
+    orders = (elimination_order(inputs, output, sizes, score) for score in (table_size, fill_in))
+    candidates = [path, *(_eliminating(order, inputs, output) for order in orders)]
+    return min(candidates, key=lambda each: path_cost(each, inputs, output, sizes))
 
 
 def follow(path: Path, inputs: Sequence[Names], output: Names) -> Iterator[tuple[tuple[int, ...], Names, Names]]:
@@ -56,38 +61,26 @@ def path_cost(path: Path, inputs: Sequence[Names], output: Names, sizes: Mapping
     return sum(math.prod(sizes[name] for name in together) for _, together, _ in follow(path, inputs, output))
 
 
-def _smallest_first(inputs: Sequence[Names], output: Names, sizes: Mapping[str, int]) -> Path:
-    """Eliminate one name after the other, the one first whose neighbours make the smallest table."""
+def _eliminating(order: Sequence[str], inputs: Sequence[Names], output: Names) -> Path:
+    """Eliminate one name after the other: join the tables that hold it pair by pair, those over few names first."""
     present = list(inputs)
     path: Path = []
-    waiting = sorted(frozenset().union(*inputs) - output)
-
-    def weight(name: str) -> int:
-        neighbours = frozenset().union(*(names for names in present if name in names))
-        return math.prod(sizes[each] for each in neighbours)
-
-    weights = {name: weight(name) for name in waiting}
-    while weights:
-        name = min(weights, key=lambda each: (weights[each], each))
-        del weights[name]
-        merged: Names | None = None
-        while True:
+    gone: set[str] = set()
+    for name in order:
+        joined = False
+        while name not in gone:
             places = [i for i, names in enumerate(present) if name in names]
-            if merged is not None and len(places) == 1:
+            if joined and len(places) == 1:
                 break
             step = tuple(sorted(sorted(places, key=lambda i: (len(present[i]), i))[:2]))
             together = frozenset().union(*(present[i] for i in step))
             present = [names for i, names in enumerate(present) if i not in step]
             merged = together & output.union(*present)
+            gone |= together - merged
             present.append(merged)
             path.append(step)
-            if name not in merged:
-                break
-        weights.update((each, weight(each)) for each in sorted(merged) if each in weights)
-        for gone in [each for each in weights if not any(each in names for names in present)]:
-            del weights[gone]
+            joined = True
     while len(present) > 1:
-        together = present[-1] | present[-2]
         path.append((len(present) - 2, len(present) - 1))
-        present = [*present[:-2], together]
+        present = [*present[:-2], present[-1] | present[-2]]
     return path
