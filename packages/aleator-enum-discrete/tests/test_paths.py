@@ -91,6 +91,6 @@ def test_scores_that_are_kept_up_are_those_computed_anew(inputs):
         for name in order:
             assert name == min(
                 graph, key=lambda each: (score(each, graph, sizes), table_size(each, graph, sizes), each)
-            )  # noqa: B023  # called at once
+            )
             around = graph.pop(name)
             graph = {each: (near | around if each in around else near) - {name, each} for each, near in graph.items()}
