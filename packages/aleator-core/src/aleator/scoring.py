@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from aleator.distributions import transform_to
+from aleator.distributions.arguments import broadcast_shapes
 from aleator.sites import Site
 from aleator.stash import StashKey
 
@@ -60,7 +61,7 @@ def score_site(site: Site) -> tuple[Tensor, Tensor]:
     batch_shape = site.fn.batch_shape
     if log_prob.shape != batch_shape and log_prob.dim() <= len(batch_shape):
         # A value that lacks a plate's dim counts once for each element of the plate.
-        log_prob = log_prob.expand(torch.broadcast_shapes(log_prob.shape, batch_shape))  # type: ignore[no-untyped-call]  # torch's
+        log_prob = log_prob.expand(broadcast_shapes(log_prob.shape, batch_shape))
     if isinstance(mask, Tensor):
         return log_prob, torch.where(mask, log_prob, torch.zeros((), dtype=log_prob.dtype, device=log_prob.device))
     return log_prob, log_prob

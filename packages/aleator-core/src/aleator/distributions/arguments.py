@@ -226,8 +226,15 @@ def joint_shape(owner: Distribution, arguments: dict[str, Any], event_dims: dict
 
 def broadcast_shapes(*shapes: torch.Size) -> torch.Size:
     """Return the joint shape, or raise torch's ``RuntimeError``."""
-    joint: torch.Size = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return joint
+    try:
+        return _joint_shape(shapes)
+    except TypeError:  # sizes that stand for any number, while a program is captured, have no hash
+        return torch.broadcast_shapes(*shapes)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves it untyped
+
+
+@lru_cache(maxsize=4096)
+def _joint_shape(shapes: tuple[torch.Size, ...]) -> torch.Size:
+    return torch.broadcast_shapes(*shapes)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves it untyped
 
 
 def shape_error(owner: Distribution, arguments: dict[str, Any], reason: str = "do not broadcast") -> ParameterError:
