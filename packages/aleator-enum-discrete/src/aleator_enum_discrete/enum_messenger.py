@@ -115,7 +115,9 @@ class EnumMessenger(Messenger):
         expand = site.infer.get("expand") is True
         if expand or count is not None:
             broadcast_to_frames(site)
-        values = _all_values(site, expand) if count is None else _draws(site, count)
+        values = _all_values(site, expand=False) if count is None else _draws(site, count)
+        if expand and count is None:
+            values = self._over_plates(site, values)
         dim = self._program.give(site)
         enumerated = Enumerated(dim, values.shape[0], count is None)
         self._program.hold(site, enumerated)
@@ -123,6 +125,14 @@ class EnumMessenger(Messenger):
         site.done = True
         if not self._is_guide:
             site.stash[SUMMED_OUT] = True
+
+    def _over_plates(self, site: Site, values: Tensor) -> Tensor:
+        """Expand values over the plates of their site, not over the dims of other enumerated sites."""
+        event_dim = len(site.fn.event_shape)
+        batch = site.fn.batch_shape
+        first = self._program.first_dim
+        sizes = [size if place - len(batch) > first else 1 for place, size in enumerate(batch)]
+        return values.expand(values.shape[0], *sizes, *values.shape[values.dim() - event_dim :])
 
     def _choose(self, site: Site) -> None:
         if not self._is_guide:

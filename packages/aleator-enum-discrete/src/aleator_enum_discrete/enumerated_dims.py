@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from aleator.errors import UnsupportedModelError
-from aleator.markov import is_visible, markov_frames
+from aleator.markov import MarkovFrame, is_visible, markov_frames
 from aleator.plates import reserve_dims
 from aleator.runtime import RUN
 from aleator.stash import StashKey
@@ -99,10 +99,12 @@ class ProgramDims:
 
     def __init__(self, allocator: DimAllocator, is_guide: bool = False) -> None:
         self._allocator = allocator
+        self.first_dim = allocator.first_dim
         self._is_guide = is_guide
         self._holders: dict[int, Site] = {}
         self._names: dict[int, str] = {}
         self._has_steps = False
+        self._asked: tuple[tuple[MarkovFrame, ...], Mapping[int, str]] | None = None
         self.is_shared = False
         """Whether one dim means different sites at different places."""
 
@@ -110,7 +112,11 @@ class ProgramDims:
         """Return which enumerated site each dim means at a site."""
         if not self._has_steps:
             return self._names
-        return {dim: holder.name for dim, holder in self._holders.items() if is_visible(holder, site)}
+        frames = markov_frames(site)
+        if self._asked is None or self._asked[0] != frames:
+            names = {dim: holder.name for dim, holder in self._holders.items() if is_visible(holder, site)}
+            self._asked = frames, names
+        return self._asked[1]
 
     def give(self, site: Site) -> int:
         """Return a dim for a site that means no other where the site stands."""
@@ -131,6 +137,7 @@ class ProgramDims:
         self.is_shared = self.is_shared or dim in self._holders
         self._holders[dim] = site
         self._names[dim] = site.name
+        self._asked = None
         self._allocator.enumerated[site.name] = enumerated
         if self._is_guide:
             self._allocator.of_guide.add(dim)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from torch import Tensor
 
 from aleator.distributions import Independent, MaskedDistribution
+from aleator.distributions.arguments import broadcast_shapes
 from aleator.scoring import is_deterministic, score_site
 from aleator.stash import StashKey
 
@@ -133,7 +134,7 @@ def _score(site: Site, log_prob: Tensor) -> Tensor:
     if fn is site.fn and site.mask is not False:
         return log_prob
     score: Tensor = fn.log_prob(site.value)
-    return score.expand(site.fn.batch_shape)
+    return score.expand(broadcast_shapes(score.shape, site.fn.batch_shape))
 
 
 def _unmasked(fn: Any) -> Any:  # noqa: ANN401  # any distribution
