@@ -12,12 +12,12 @@ from aleator.plugins import lazy_exports
 if TYPE_CHECKING:
     from aleator_jit_estimators.compilation import compile, compile_report
     from aleator_jit_estimators.compiled_estimator import CompiledEstimator
-    from aleator_jit_estimators.compiled_step import CompileReport
+    from aleator_jit_estimators.report import CompileReport
 
 __all__ = ["CompileReport", "CompiledEstimator", "compile", "compile_report"]
 
 _HOMES = {
-    "CompileReport": "compiled_step",
+    "CompileReport": "report",
     "CompiledEstimator": "compiled_estimator",
     "compile": "compilation",
     "compile_report": "compilation",

@@ -6,7 +6,8 @@ from typing import TypeVar, overload
 
 from aleator.infer import AbstractEstimator
 from aleator_jit_estimators.compiled_estimator import CompiledEstimator
-from aleator_jit_estimators.compiled_step import CompiledStep, CompileReport, checked_backend
+from aleator_jit_estimators.compiled_step import CompiledStep, checked_backend
+from aleator_jit_estimators.report import CompileReport
 from aleator_svi_elbo.functional_svi import SVI
 
 __all__ = ["compile", "compile_report"]

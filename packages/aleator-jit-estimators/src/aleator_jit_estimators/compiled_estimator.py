@@ -17,7 +17,8 @@ from aleator.params import current_store
 from aleator.randomness import is_interpreted
 from aleator.runtime import STACK, Run
 from aleator.validation import PendingChecks
-from aleator_jit_estimators.compiled_step import Backend, CompiledStep, CompileReport
+from aleator_jit_estimators.compiled_step import Backend, CompiledStep
+from aleator_jit_estimators.report import CompileReport, total
 
 __all__ = ["CompiledEstimator"]
 
@@ -47,14 +48,7 @@ class CompiledEstimator(AbstractEstimator):
     @property
     def report(self) -> CompileReport:
         """What compiling came to so far, over all programs."""
-        reports = [step.report for _, step, _ in self._compiled.values()]
-        return CompileReport(
-            sum(each.captured for each in reports),
-            sum(each.built for each in reports),
-            sum(each.loaded for each in reports),
-            sum(each.seconds for each in reports),
-            tuple(reason for each in reports for reason in each.eager),
-        )
+        return total(step.report for _, step, _ in self._compiled.values())
 
     def estimate(self, model: Any, guide: Any, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401  # the programs' own
         """Return loss and surrogate; the surrogate's gradient is the compiled one."""

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
+import shutil
 import stat
 import tempfile
+import time
 import zipfile
-from collections.abc import Callable
-from importlib.metadata import distributions
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-import torch
-
-__all__ = ["DiskCache", "Entry", "default_folder", "digest"]
+__all__ = ["DiskCache", "Entry", "default_folder"]
 
 _MOST_ENTRIES = 200
+_LONGEST_BUILD = 24 * 3600.0  # seconds; a folder of a build that is older was left by a process that is no more
 
 
 class Entry(NamedTuple):
@@ -40,13 +40,6 @@ def default_folder() -> Path:
         return Path(stated)
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "aleator" / "steps"
-
-
-def digest(key: object) -> str:
-    """Return the name of an entry: the key, torch, the machine's instructions and Aleator's versions."""
-    versions = sorted(f"{d.name}=={d.version}" for d in distributions() if str(d.name).startswith("aleator"))
-    around = (torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability(), tuple(versions))
-    return hashlib.sha256(repr((around, key)).encode()).hexdigest()
 
 
 @final
@@ -93,9 +86,7 @@ class DiskCache:
         Raises:
             OSError: the folder cannot be made, or is not the user's own.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not self.is_private():
-            raise OSError(f"{self.folder} is open to others or not the user's own; set ALEATOR_CACHE to a private one")
+        self.prepare()
         with tempfile.TemporaryDirectory(prefix=".building-", dir=self.folder) as aside:
             built = Path(aside) / "step.pt2"
             build(str(built))
@@ -106,6 +97,33 @@ class DiskCache:
             os.replace(text, self.folder / f"{name}.json")
         self._bound()
         return Entry(self.folder / f"{name}.pt2", written)
+
+    def prepare(self) -> None:
+        """Make the folder, and remove what builds that were killed have left in it.
+
+        Raises:
+            OSError: it cannot be made, or is not the user's own.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.is_private():
+            raise OSError(f"{self.folder} is open to others or not the user's own; set ALEATOR_CACHE to a private one")
+        for left in self.folder.glob(".building-*"):
+            if time.time() - _used_at(left) > _LONGEST_BUILD:
+                shutil.rmtree(left, ignore_errors=True)
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Let one process at a time build an entry; the lock of a process that is killed falls."""
+        try:
+            import fcntl
+        except ImportError:  # not on this system: two builds of one entry do no harm, they only take longer
+            yield
+            return
+        path = self.folder / f".{name}.lock"
+        with open(path, "w", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+            path.unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         """Return the entries, the one used last first."""

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
-from collections.abc import Mapping
-from functools import partial
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
-import torch
 from torch import Tensor
 
-__all__ = ["Reached", "reach"]
+from aleator_jit_estimators import kinds
+from aleator_jit_estimators.namespaces import Namespace
+from aleator_jit_estimators.visiting import visit
+from aleator_jit_estimators.watch import Watch, describe
 
-_ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice)
-_KNOWN = ("torch", "aleator", "builtins", "math", "functools", "itertools", "collections", "typing", "operator", "enum")
-_DEPTH = 12
+__all__ = ["Key", "Reached", "reach"]
+
+_MOST = 50_000
+
+
+@final
+class Key:
+    """Parts that are compared one by one, and hashed once."""
+
+    __slots__ = ("_hash", "parts")
+
+    def __init__(self, parts: tuple[Any, ...]) -> None:
+        self.parts = parts
+        self._hash = hash(parts)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Key) and self._hash == other._hash and self.parts == other.parts)
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @final
@@ -25,148 +41,123 @@ class Reached:
 
     Attributes:
         tensors: every tensor once, in the order in which it was met.
-        key: hashable; equal where two programs differ in the contents of their tensors at most.
-        portable: whether the key means the same in another process: no object in it is known by its identity only.
-        kept: objects that the key names by their identity, kept alive so that it stays theirs.
+        key: equal where two programs differ in the contents of their tensors at most.
+        refusal: why no key can stand for the program, or ``None``.
+        packages: the packages whose code takes part and was told by name.
+        mentions: names that code may look up in any object; ``"*"`` where it makes them up.
+        spaces: namespaces of which only mentioned names matter.
+        watch: the places that were looked at.
     """
-
-    __slots__ = ("_at", "_parts", "_seen", "kept", "portable", "tensors")
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
-        self.portable = True
-        self.kept: list[Any] = []
+        self.key = Key(())
+        self.refusal: str | None = None
+        self.packages: set[str] = set()
+        self.mentions: set[str] = set(kinds.PROTOCOLS)
+        self.spaces: list[Namespace] = []
+        self.watch = Watch()
         self._at: dict[int, int] = {}
+        self._kept: list[Any] = []
+        self._lookups: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self._parts: list[Any] = []
+        self._paths: list[str] = []
+        self._queue: deque[tuple[str, Any]] = deque()
         self._seen: dict[int, int] = {}
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """All that is not the contents of a tensor."""
-        return tuple(self._parts)
+    def is_current(self) -> bool:
+        """Tell whether a new walk would find the same objects: cheap, for each call."""
+        return self.watch.holds()
 
-    def add(self, value: Any, depth: int = _DEPTH) -> None:  # noqa: ANN401  # anything a program may find
-        """Note a value and what it leads to."""
+    def difference(self, other: Reached) -> str | None:
+        """Return the first place at which two walks from the same start found different things."""
+        for mine, its, path in zip(self._parts, other._parts, self._paths, strict=False):
+            if mine != its:
+                return path
+        return None if len(self._parts) == len(other._parts) else "what the program is made of"
+
+    def walk(self, path: str, value: Any) -> None:  # noqa: ANN401  # anything a program may find
+        """Note a value and all that it leads to."""
+        self.enqueue(path, [value])
+        while self._queue and self.refusal is None:
+            self._empty_queue()
+            for space in list(self.spaces):
+                for name, item in space.newly(self.mentions):
+                    self.note(space.path, ("name", name))
+                    self.enqueue(f"{space.path}.{name}", [item])
+
+    def finish(self) -> None:
+        """Fix the key and the places, once everything is walked."""
+        self.key = Key(tuple(self._parts))
+        for space in self.spaces:
+            space.watch(self.watch)
+        for mapping, names in self._lookups.values():
+            present = sorted(names & mapping.keys())
+            self.watch.add_names(mapping, present, names - set(present))
+
+    def note(self, path: str, part: Any) -> None:  # noqa: ANN401  # hashable
+        """Add a part to the key."""
+        self._parts.append(part)
+        self._paths.append(path)
+
+    def refuse(self, path: str, reason: str) -> None:
+        """Say why the program has no key; the first reason counts."""
+        if self.refusal is None:
+            self.refusal = f"{reason} ({path})"
+
+    def enqueue(self, path: str, values: Iterable[Any]) -> None:
+        """Have values walked later."""
+        self._queue.extend((path, each) for each in values)
+
+    def look_up(self, space: Mapping[str, Any], name: str) -> None:
+        """Watch a name that code looks up in a module."""
+        self._lookups.setdefault(id(space), (space, set()))[1].add(name)
+
+    def official(self, path: str, module: str, name: str = "") -> None:
+        """Name something of a package whose version, or whose sources, the package's name holds."""
+        top = module.partition(".")[0]
+        if not kinds.is_standard(top):
+            self.packages.add(top)
+        self.note(path, ("official", module, name, kinds.library_version(module)))
+        if name and kinds.impure(f"{module}.{name}"):
+            self.refuse(path, f"the program calls {module}.{name}, whose result changes from call to call")
+
+    def _empty_queue(self) -> None:
+        while self._queue and self.refusal is None:
+            path, value = self._queue.popleft()
+            self._add(path, value)
+            if len(self._parts) > _MOST:
+                self.refuse(path, "the program reaches too many objects to tell it from others")
+
+    def _add(self, path: str, value: Any) -> None:  # noqa: ANN401  # anything a program may find
         if isinstance(value, Tensor):
-            self._add_tensor(value)
-        elif isinstance(value, _ATOMS):
-            self._parts.append((type(value).__name__, repr(value)))
+            self._add_tensor(path, value)
+        elif type(value) in kinds.ATOMS:
+            self.note(path, (type(value).__name__, repr(value)))
         elif id(value) in self._seen:
-            self._parts.append(("again", self._seen[id(value)]))
-        elif depth == 0:
-            self._by_identity(value)
+            self.note(path, ("again", self._seen[id(value)]))
         else:
             self._seen[id(value)] = len(self._seen)
-            self.kept.append(value)
-            self._add_object(value, depth - 1)
+            self._kept.append(value)  # so that its identity stays its own
+            visit(self, path, value)
 
-    def _add_tensor(self, value: Tensor) -> None:
+    def _add_tensor(self, path: str, value: Tensor) -> None:
         at = self._at.setdefault(id(value), len(self.tensors))
+        self.note(path, ("tensor", at, *describe(value)))
         if at == len(self.tensors):
             self.tensors.append(value)
-        self._parts.append(("tensor", at, tuple(value.shape), value.dtype, str(value.device), value.requires_grad))
-
-    def _add_object(self, value: Any, depth: int) -> None:  # noqa: ANN401  # anything a program may find
-        if isinstance(value, (list, tuple)):
-            self._parts.append((type(value).__name__, len(value)))
-            for item in value:
-                self.add(item, depth)
-        elif isinstance(value, Mapping):
-            self._parts.append((type(value).__name__, len(value)))
-            for name, item in value.items():
-                self.add(name, depth)
-                self.add(item, depth)
-        elif isinstance(value, ModuleType):
-            self._add_file(value.__name__)
-        elif isinstance(value, partial):
-            for item in ("partial", value.func, value.args, value.keywords):
-                self.add(item, depth)
-        elif isinstance(value, MethodType):
-            self.add(value.__self__, depth)
-            self.add(value.__func__, depth)
-        elif _is_known(value):
-            self._parts.append((value.__module__, value.__qualname__))
-        elif isinstance(value, FunctionType):
-            self._add_function(value, depth)
-        elif isinstance(value, type):
-            self._add_file(value.__module__)
-            self._parts.append(value.__qualname__)
-        else:
-            self._add_instance(value, depth)
-
-    def _add_function(self, function: FunctionType, depth: int) -> None:
-        self._add_code(function.__code__)
-        self.add(function.__defaults__, depth)
-        self.add(function.__kwdefaults__, depth)
-        for cell in function.__closure__ or ():
-            self.add(_content(cell), depth)
-        for name in sorted(_names(function.__code__)):
-            if name in function.__globals__:
-                self._parts.append(name)
-                self.add(function.__globals__[name], depth)
-
-    def _add_code(self, code: CodeType) -> None:
-        plain = tuple(repr(each) for each in code.co_consts if not isinstance(each, CodeType))
-        self._parts.append((code.co_code, plain, code.co_names, code.co_varnames, code.co_freevars))
-        for each in code.co_consts:
-            if isinstance(each, CodeType):
-                self._add_code(each)
-
-    def _add_instance(self, value: Any, depth: int) -> None:  # noqa: ANN401  # any object
-        self.add(type(value), depth)
-        content = getattr(value, "__dict__", None)
-        if content is None:
-            self._by_identity(value)
-        else:
-            self.add(dict(content), depth)
-
-    def _add_file(self, name: str) -> None:
-        """Name a module; one that is not of torch or Aleator also by what its file says."""
-        self._parts.append(name)
-        if _is_official(name):
-            return
-        path = getattr(sys.modules.get(name), "__file__", None)
-        if path is None:
-            self.portable = False
-            return
-        with open(path, "rb") as file:
-            self._parts.append(hashlib.sha256(file.read()).hexdigest())
-
-    def _by_identity(self, value: Any) -> None:  # noqa: ANN401  # any object
-        self.portable = False
-        self.kept.append(value)
-        self._parts.append(("object", type(value).__qualname__, id(value)))
+            self.watch.add_tensor(value)
+            content = getattr(value, "__dict__", None)
+            if content:
+                self.enqueue(path, [content])
 
 
-def reach(*things: Any) -> Reached:  # noqa: ANN401  # programs, estimators, optimizers
-    """Return what these lead to through closures, globals, defaults and attributes."""
+def reach(*things: Any, **named: Any) -> Reached:  # noqa: ANN401  # programs, estimators, optimizers
+    """Return what these lead to through closures, globals, defaults, attributes and the methods that are called."""
     found = Reached()
-    for thing in things:
-        found.add(thing)
+    for at, thing in enumerate(things):
+        found.walk(f"part {at}", thing)
+    for name, thing in named.items():
+        found.walk(name, thing)
+    found.finish()
     return found
-
-
-def _is_known(value: Any) -> bool:  # noqa: ANN401  # anything
-    """Whether a function or class is told by its name: it belongs to torch, Aleator or the standard library."""
-    if not isinstance(value, (type, FunctionType)) and not hasattr(value, "__qualname__"):
-        return False
-    home = getattr(value, "__module__", None)
-    return home is None or _is_official(home)
-
-
-def _content(cell: CellType) -> Any:  # noqa: ANN401  # whatever it holds
-    try:
-        return cell.cell_contents
-    except ValueError:  # a cell that is filled later
-        return None
-
-
-def _names(code: CodeType) -> set[str]:
-    inner = (each for each in code.co_consts if isinstance(each, CodeType))
-    return set(code.co_names).union(*(_names(each) for each in inner))
-
-
-def _is_official(module: str) -> bool:
-    """Whether a module's content is told by the versions that the cache's names carry."""
-    top = module.partition(".")[0]
-    return top in _KNOWN or top in sys.stdlib_module_names or top.startswith("aleator_")

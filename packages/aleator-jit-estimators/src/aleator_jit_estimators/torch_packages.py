@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor
-
-from aleator_jit_estimators.capture import Capture
+from torch.fx import GraphModule
 
 __all__ = ["build_inductor", "build_package", "find_compiler", "load_package"]
 
@@ -23,13 +22,13 @@ def find_compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
 
 
-def build_package(capture: Capture, path: str) -> None:
+def build_package(graph: GraphModule, inputs: Sequence[Tensor], path: str) -> None:
     """Build an ahead-of-time package of a graph at ``path``, which ends in ``.pt2``."""
     import torch._inductor as inductor  # costs seconds, and only a build needs it
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # noqa: TID251  # torch's builder warns about deprecated parts of its own
-        program = torch.export.export(_GraphStep(capture), capture.inputs, strict=False)
+        program = torch.export.export(_GraphStep(graph), tuple(inputs), strict=False)
         with inductor.config.patch(fallback_random=True):
             inductor.aoti_compile_and_package(program, package_path=path)
 
@@ -50,22 +49,22 @@ def load_package(path: str) -> Runner:
     return lambda inputs: list(package(*inputs))
 
 
-def build_inductor(capture: Capture) -> Runner:
+def build_inductor(graph: GraphModule, inputs: Sequence[Tensor]) -> Runner:
     """Return what runs a graph through Inductor's Python wrapper, in this process."""
     import torch._inductor as inductor  # as above
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # noqa: TID251  # torch's builder warns about deprecated parts of its own
         with inductor.config.patch(fallback_random=True):
-            compiled: Any = inductor.compile(capture.graph, list(capture.inputs))
+            compiled: Any = inductor.compile(graph, list(inputs))
     return lambda inputs: list(compiled(*inputs))
 
 
 @final
 class _GraphStep(torch.nn.Module):
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, graph: GraphModule) -> None:
         super().__init__()
-        self.recorded = capture.graph  # not "graph": export would take it for a graph module's own attribute
+        self.recorded = graph  # not "graph": export would take it for a graph module's own attribute
 
     def forward(self, *leaves: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.recorded(*leaves))

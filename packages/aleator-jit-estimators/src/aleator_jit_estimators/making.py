@@ -1,0 +1,225 @@
+"""How a step comes by its code: recorded, found on disk, built here or in the background, or left as it is."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, final
+
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_unflatten
+
+from aleator.errors import AleatorWarning
+from aleator.infer.step import Step
+from aleator_jit_estimators.background import Building, can_build_in_background
+from aleator_jit_estimators.capture import Capture, capture
+from aleator_jit_estimators.disk_cache import DiskCache
+from aleator_jit_estimators.package_name import package_name
+from aleator_jit_estimators.reached import Reached
+from aleator_jit_estimators.recorder import UnrecordableError
+from aleator_jit_estimators.report import CompileReport
+from aleator_jit_estimators.surroundings import interpreted_by
+from aleator_jit_estimators.torch_packages import build_inductor, build_package, find_compiler, load_package
+
+__all__ = ["Backend", "Call", "Maker", "Program"]
+
+Backend = Literal["auto", "aot", "inductor", "eager"]
+_TRIES = 3
+
+
+class Call(NamedTuple):
+    """The arguments of a step, taken apart, with what its program finds elsewhere.
+
+    Attributes:
+        tensors: those among the arguments, detached.
+        leaves: all leaves of the arguments.
+        structure: how the leaves make up the arguments.
+        reached: what the programs lead to.
+        key: what compiled code depends on beside the contents of tensors.
+    """
+
+    tensors: list[Tensor]
+    leaves: list[Any]
+    structure: TreeSpec
+    reached: Reached
+    key: tuple[Any, ...]
+
+
+class Program(NamedTuple):
+    """Compiled code.
+
+    Attributes:
+        run: takes the arguments' tensors, then the lifted ones; gives a sequence of tensors.
+        lifted: places among the reached tensors.
+        structure: how the outputs make up a step's result.
+    """
+
+    run: Callable[[list[Tensor]], Any]
+    lifted: tuple[int, ...]
+    structure: TreeSpec
+
+
+@final
+class Maker:
+    """Makes the code of one step, for any arguments.
+
+    Args:
+        step: the step as it is.
+        backend: how it is compiled.
+        cache: where packages are kept.
+
+    Attributes:
+        report: what that came to so far.
+    """
+
+    def __init__(self, step: Step, backend: Backend, cache: DiskCache) -> None:
+        self._step = step
+        self._backend = backend
+        self._cache = cache
+        self.report = CompileReport()
+
+    def make(self, call: Call, again: Callable[[], Call]) -> tuple[Call, Program | Building | None]:
+        """Find or build the code for a call.
+
+        Args:
+            call: the arguments.
+            again: takes the same arguments apart once more: a program's first run may change what it leads to.
+
+        Returns:
+            The call as it was recorded, and its code; ``None``, said once, where the step must stay as it is.
+        """
+        begin = time.perf_counter()
+        try:
+            call, recorded = self._recorded(call, again)
+            made = self._found(call, recorded) or self._built(call, recorded)
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong in recording or building, the eager step is right
+            self.say_uncompiled(_in_words(error))
+            made = None
+        self._spent(begin)
+        return call, made
+
+    def advance(self, call: Call, building: Building) -> Program | Building | None:
+        """Start a build at the second call that wants it, and take its result when it is there."""
+        begin = time.perf_counter()
+        try:
+            if not building.has_started:
+                self._require_repeatable(call, building.capture)
+                building.start()
+                self._count(captured=1, waiting=1)
+            elif building.is_over():
+                self._count(waiting=-1)
+                entry = building.result()
+                self._count(built=1)
+                return Program(load_package(str(entry.path)), building.capture.lifted, building.capture.structure)
+            else:
+                return building
+        except Exception as error:  # noqa: BLE001  # as in make
+            self.say_uncompiled(_in_words(error))
+            return None
+        finally:
+            self._spent(begin)
+        return building
+
+    def say_uncompiled(self, reason: str) -> None:
+        """Warn, once, that a step stays as it is."""
+        self._say_once(f"a step runs uncompiled, with the same results: {reason}")
+
+    def note_eager(self, seconds: float) -> None:
+        """Note how long a step took uncompiled."""
+        known = self.report.eager_step
+        self.report = self.report._replace(eager_step=min(seconds, known) if known else seconds)
+
+    def _recorded(self, call: Call, again: Callable[[], Call]) -> tuple[Call, Capture]:
+        interpreter = interpreted_by()
+        if interpreter is not None:
+            raise UnrecordableError(interpreter)
+        before = call
+        for _ in range(_TRIES):
+            if call.reached.refusal is not None:
+                raise UnrecordableError(call.reached.refusal)
+            recorded = capture(self._flat(call), call.tensors, call.reached.tensors)
+            before, call = call, again()
+            if call.key == before.key:
+                return call, recorded
+        changed = before.reached.difference(call.reached) or "its arguments"
+        raise UnrecordableError(
+            f"the program changes something while it runs, and a compiled step would not do that ({changed})"
+        )
+
+    def _require_repeatable(self, call: Call, recorded: Capture) -> None:
+        """Record once more: what no walk can see, a clock or an iterator, gives another graph."""
+        if capture(self._flat(call), call.tensors, call.reached.tensors).digest != recorded.digest:
+            raise UnrecordableError("two runs of the program differ in their operators or numbers, not only in draws")
+
+    def _found(self, call: Call, recorded: Capture) -> Program | None:
+        if self._backend not in ("auto", "aot"):
+            return None
+        entry = self._cache.find(package_name(recorded, call.reached.packages))
+        if entry is None:
+            return None
+        self._count(loaded=1)
+        return Program(load_package(str(entry.path)), recorded.lifted, recorded.structure)
+
+    def _built(self, call: Call, recorded: Capture) -> Program | Building | None:
+        backend = self._backend
+        if backend in ("auto", "aot") and find_compiler() is None:
+            raise UnrecordableError("no C++ compiler was found (g++, or the one that CXX names)")
+        name = package_name(recorded, call.reached.packages)
+        if backend == "auto" and can_build_in_background():
+            return Building(recorded, name, self._cache)
+        self._require_repeatable(call, recorded)
+        self._count(captured=1, built=1)
+        if backend == "eager":
+            graph = recorded.graph
+            return Program(lambda inputs: graph(*inputs), recorded.lifted, recorded.structure)
+        run = (
+            build_inductor(recorded.graph, recorded.inputs) if backend == "inductor" else self._package(recorded, name)
+        )
+        return Program(run, recorded.lifted, recorded.structure)
+
+    def _package(self, recorded: Capture, name: str) -> Callable[[list[Tensor]], Any]:
+        """Build a package, on disk where that is possible."""
+        try:
+            entry = self._cache.store(name, lambda path: build_package(recorded.graph, recorded.inputs, path), {})
+            return load_package(str(entry.path))
+        except OSError as error:
+            self._say_once(f"the compiled step is not kept on disk: {error}")
+        with tempfile.TemporaryDirectory(prefix="aleator-step-") as folder:
+            path = str(Path(folder) / "step.pt2")
+            build_package(recorded.graph, recorded.inputs, path)
+            return load_package(path)
+
+    def _flat(self, call: Call) -> Callable[..., Any]:
+        is_tensor = [isinstance(leaf, Tensor) for leaf in call.leaves]
+
+        def flat(*tensors: Tensor) -> Any:  # noqa: ANN401  # what a step gives
+            given = iter(tensors)
+            leaves = [next(given) if of else leaf for of, leaf in zip(is_tensor, call.leaves, strict=True)]
+            return self._step(*tree_unflatten(leaves, call.structure))
+
+        return flat
+
+    def _count(self, captured: int = 0, built: int = 0, loaded: int = 0, waiting: int = 0) -> None:
+        report = self.report
+        self.report = report._replace(
+            captured=report.captured + captured,
+            built=report.built + built,
+            loaded=report.loaded + loaded,
+            waiting=report.waiting + waiting,
+        )
+
+    def _spent(self, begin: float) -> None:
+        self.report = self.report._replace(seconds=self.report.seconds + time.perf_counter() - begin)
+
+    def _say_once(self, text: str) -> None:
+        if text not in self.report.eager:
+            self.report = self.report._replace(eager=(*self.report.eager, text))
+            warnings.warn(f"compile: {text}", AleatorWarning, stacklevel=2)
+
+
+def _in_words(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0][:300]
+    return text if isinstance(error, UnrecordableError) else f"{type(error).__name__}: {text}"

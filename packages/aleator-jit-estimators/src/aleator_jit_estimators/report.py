@@ -1,0 +1,64 @@
+"""What compiling came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+__all__ = ["CompileReport", "total"]
+
+
+class CompileReport(NamedTuple):
+    """What compiling came to so far.
+
+    Attributes:
+        captured: how many graphs were recorded to be built.
+        built: how many of them were built, by whatever backend.
+        loaded: how many steps came from the disk, built by an earlier process.
+        seconds: spent in this process on all of that, waiting for a build included.
+        eager: why steps run uncompiled, where they do.
+        waiting: how many builds are under way in the background.
+        eager_step: seconds that a step took uncompiled, measured once; 0 where none was.
+        compiled_step: seconds that a step took compiled, measured once; 0 where none was.
+    """
+
+    captured: int = 0
+    built: int = 0
+    loaded: int = 0
+    seconds: float = 0.0
+    eager: tuple[str, ...] = ()
+    waiting: int = 0
+    eager_step: float = 0.0
+    compiled_step: float = 0.0
+
+    @property
+    def break_even(self) -> float:
+        """After how many steps compiling has paid for itself; infinite where a compiled step is no faster."""
+        saved = self.eager_step - self.compiled_step
+        return self.seconds / saved if self.compiled_step and saved > 0 else float("inf")
+
+    def __str__(self) -> str:
+        steps = f"{self.break_even:.0f} steps" if self.break_even < float("inf") else "not measured"
+        lines = [
+            f"graphs recorded {self.captured}, built {self.built}, loaded {self.loaded}, being built {self.waiting}",
+            f"seconds spent {self.seconds:.2f}, paid for after {steps}",
+            f"a step: {self.eager_step * 1e6:.0f} us uncompiled, {self.compiled_step * 1e6:.0f} us compiled",
+        ]
+        return "\n".join([*lines, *self.eager])
+
+
+def total(reports: Iterable[CompileReport]) -> CompileReport:
+    """Return the sum of reports; the measured steps are those of the last one that has any."""
+    result = CompileReport()
+    for each in reports:
+        result = CompileReport(
+            result.captured + each.captured,
+            result.built + each.built,
+            result.loaded + each.loaded,
+            result.seconds + each.seconds,
+            tuple(dict.fromkeys((*result.eager, *each.eager))),
+            result.waiting + each.waiting,
+            each.eager_step or result.eager_step,
+            each.compiled_step or result.compiled_step,
+        )
+    return result

@@ -1,0 +1,39 @@
+"""The switches around a step that change what its program does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils._device import DeviceContext
+
+from aleator import settings
+from aleator.runtime import RUN
+
+__all__ = ["interpreted_by", "surroundings"]
+
+
+def surroundings() -> tuple[Any, ...]:
+    """Return the switches of this thread and context, as part of a key; all of them are the same in another process."""
+    modes = torch._C._len_torch_function_stack()
+    return (
+        torch.get_default_dtype(),
+        torch.get_default_device() if modes else None,  # a default device is kept as a mode
+        torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"),
+        torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda"),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(),
+        torch.get_num_threads(),
+        torch.distributions.Distribution._validate_args,
+        settings.get(),
+        RUN.get() is None,
+        modes,
+    )
+
+
+def interpreted_by() -> str | None:
+    """Name what stands between a program and torch, so that its result may be anything; ``None`` where nothing does."""
+    modes = torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]  # torch's
+    own = [mode for mode in modes if isinstance(mode, DeviceContext)]
+    return None if len(own) == len(modes) else f"the torch function mode {type(modes[-1]).__name__} is active"
