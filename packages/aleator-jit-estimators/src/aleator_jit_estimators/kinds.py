@@ -33,6 +33,7 @@ from aleator.messenger import Messenger
 __all__ = [
     "ATOMS",
     "BOUND_BUILTINS",
+    "CONSTRUCTORS",
     "DESCRIPTORS",
     "FORBIDDEN_BUILTINS",
     "MODULE_DATA",
@@ -52,8 +53,8 @@ __all__ = [
 ]
 
 ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice, range)
-_BY_TEXT: tuple[type, ...] = (date, time, timedelta, tzinfo, Decimal, Fraction, PurePath, UUID, type(...))
-_BY_TEXT += (torch.finfo, torch.iinfo, torch.layout, torch.memory_format)
+_BY_TEXT: tuple[type, ...] = (date, time, timedelta, tzinfo, Decimal, Fraction, PurePath, UUID)
+_BY_TEXT += (torch.finfo, torch.iinfo, torch.layout, torch.memory_format, type(...), type(NotImplemented))
 BOUND_BUILTINS = (BuiltinFunctionType, MethodWrapperType)
 DESCRIPTORS = (
     ClassMethodDescriptorType,
@@ -77,6 +78,7 @@ PROTOCOLS = frozenset(
     name for cls in (Distribution, Messenger, AbstractEstimator, Constraint) for name in dir(cls) if name[:2] != "__"
 )
 MODULE_DATA = frozenset(vars(torch.nn.Module()))
+CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__", "__init_subclass__", "__set_name__"})
 NOISE = frozenset(
     "__abstractmethods__ __annotations__ __dataclass_fields__ __dataclass_params__ __dict__ __doc__ __firstlineno__ "
     "__match_args__ __module__ __orig_bases__ __parameters__ __qualname__ __slots__ __static_attributes__ "
@@ -133,6 +135,8 @@ def own_text(value: Any) -> str | None:  # noqa: ANN401  # anything
     if isinstance(value, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
         return str(value)
     kind = type(value)
+    if kind.__name__ == "_tuplegetter":  # what reads a field of a named tuple
+        return repr(value.__reduce__())
     if kind.__module__ == "numpy" and kind.__name__.startswith("dtype"):
         return repr(value)
     return repr(value) if kind.__module__ == "numpy.dtypes" else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, final
 
-from aleator_jit_estimators.kinds import NOISE
+from aleator_jit_estimators.kinds import CONSTRUCTORS, NOISE
 from aleator_jit_estimators.watch import Watch
 
 __all__ = ["Namespace"]
+
+_MAKES_INSTANCES = frozenset({"__class__", "type", "replace", "*"})
 
 
 @final
@@ -47,7 +49,9 @@ class Namespace:
         else:
             matters = frozenset((mentions | self._always) & self._space.keys())
         if self._is_class:
-            matters = (matters | {name for name in self._space if _is_special(name)}) - NOISE
+            special = {name for name in self._space if _is_special(name)}
+            unused = frozenset() if mentions & _MAKES_INSTANCES else CONSTRUCTORS - self._always - mentions
+            matters = (matters | (special - unused)) - NOISE
         new = sorted(matters - self._taken - self._never)
         self._taken.update(new)
         for name in new:

@@ -11,6 +11,7 @@ from torch import Tensor
 from aleator_jit_estimators import kinds
 from aleator_jit_estimators.namespaces import Namespace
 from aleator_jit_estimators.visiting import visit
+from aleator_jit_estimators.visiting_code import ClassOf
 from aleator_jit_estimators.watch import Watch, describe
 
 __all__ = ["Key", "Reached", "reach"]
@@ -58,6 +59,7 @@ class Reached:
         self.spaces: list[Namespace] = []
         self.watch = Watch()
         self._at: dict[int, int] = {}
+        self._classes: dict[int, int] = {}
         self._kept: list[Any] = []
         self._lookups: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self._parts: list[Any] = []
@@ -108,6 +110,14 @@ class Reached:
     def enqueue(self, path: str, values: Iterable[Any]) -> None:
         """Have values walked later."""
         self._queue.extend((path, each) for each in values)
+
+    def enqueue_class(self, path: str, cls: type) -> None:
+        """Have the class of an instance walked later, but for what makes instances."""
+        if id(cls) in self._classes:
+            self.note(path, ("class again", self._classes[id(cls)]))
+            return
+        self._classes[id(cls)] = len(self._classes)
+        self.enqueue(path, [ClassOf(cls)])
 
     def look_up(self, space: Mapping[str, Any], name: str) -> None:
         """Watch a name that code looks up in a module."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import partial
-from types import CellType, FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
@@ -15,7 +15,7 @@ import torch
 
 from aleator_jit_estimators import kinds
 from aleator_jit_estimators.namespaces import Namespace
-from aleator_jit_estimators.visiting_code import visit_builtin, visit_class, visit_function, visit_module
+from aleator_jit_estimators.visiting_code import ClassOf, visit_builtin, visit_class, visit_function, visit_module
 from aleator_jit_estimators.watch import content_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ _WRAPPERS = (MethodType, partial, property, staticmethod, classmethod, Reference
 def visit(found: Reached, path: str, value: Any) -> None:  # noqa: ANN401  # anything a program may find
     """Note an object that is met for the first time, and have its parts walked."""
     text = kinds.own_text(value)
-    if text is not None:
+    if isinstance(value, ClassOf):
+        visit_class(found, path, value.cls, is_met=False)
+    elif text is not None:
         found.note(path, (type(value).__qualname__, text))
     elif isinstance(value, ModuleType):
         visit_module(found, path, value)
@@ -81,7 +83,7 @@ def _visit_instance(found: Reached, path: str, value: Any) -> None:  # noqa: ANN
         return
     if kinds.impure(f"{cls.__module__}.{cls.__qualname__}"):
         found.refuse(path, f"the program may ask {_kind(value)}, which answers differently from call to call")
-    found.enqueue(path, [cls])
+    found.enqueue_class(path, cls)
     content = getattr(value, "__dict__", None)
     if content is not None:
         found.spaces.append(_attributes(path, value, content))
@@ -90,6 +92,7 @@ def _visit_instance(found: Reached, path: str, value: Any) -> None:  # noqa: ANN
         found.watch.add_object(partial(getattr, value, name, None))
         found.note(path, ("slot", name))
         found.enqueue(f"{path}.{name}", [getattr(value, name)])
+    told = told or cls is SimpleNamespace
     if not told and (kinds.is_native(cls) or not (content is not None or slots or _is_empty(cls))):
         found.refuse(path, f"the program may read {_kind(value)}, whose content cannot be told")
 

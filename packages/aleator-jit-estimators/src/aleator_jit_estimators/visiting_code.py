@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from importlib.util import resolve_name
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from aleator_jit_estimators import kinds
 from aleator_jit_estimators.code_facts import Import, code_facts, fingerprint
@@ -16,7 +16,17 @@ from aleator_jit_estimators.namespaces import Namespace
 if TYPE_CHECKING:
     from aleator_jit_estimators.reached import Reached
 
-__all__ = ["visit_builtin", "visit_class", "visit_function", "visit_module"]
+__all__ = ["ClassOf", "visit_builtin", "visit_class", "visit_function", "visit_module"]
+
+
+@final
+class ClassOf:
+    """Stands for a class of which only instances were met."""
+
+    __slots__ = ("cls",)
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
 
 
 def visit_module(found: Reached, path: str, module: ModuleType) -> None:
@@ -33,7 +43,7 @@ def visit_builtin(found: Reached, path: str, value: Any) -> None:  # noqa: ANN40
     """Note a function written in C, with the object that it is bound to."""
     owner, name = value.__self__, value.__name__
     if owner is None or isinstance(owner, ModuleType):
-        if owner is builtins and name in kinds.FORBIDDEN_BUILTINS:
+        if name in kinds.FORBIDDEN_BUILTINS and value is getattr(builtins, name):
             found.refuse(path, f"the program calls {name}(), so that it cannot be told what it reads")
         found.official(path, str(getattr(value, "__module__", None) or "builtins"), name)
         return
@@ -74,8 +84,15 @@ def visit_function(found: Reached, path: str, function: FunctionType) -> None:
         _import(found, name, function.__globals__, each)
 
 
-def visit_class(found: Reached, path: str, cls: type) -> None:
-    """Note a class: of one that is not told by its name, the attributes that some code mentions."""
+def visit_class(found: Reached, path: str, cls: type, is_met: bool = True) -> None:
+    """Note a class: of one that is not told by its name, the attributes that some code mentions.
+
+    Args:
+        found: the walk.
+        path: where.
+        cls: the class.
+        is_met: whether code holds the class itself, and may make instances; else it only holds one.
+    """
     home = str(cls.__module__)
     found.note(path, ("class", home, cls.__qualname__))
     if kinds.is_official(home):
@@ -86,8 +103,9 @@ def visit_class(found: Reached, path: str, cls: type) -> None:
     bases = [base for base in cls.__mro__[1:] if base is not object]
     official = [base for base in bases if kinds.is_official(base.__module__)]
     always = {"*"} if any(map(kinds.opens_all, official)) else {name for base in official for name in dir(base)}
-    found.enqueue(path, bases)
-    found.spaces.append(Namespace(path, vars(cls), always, is_class=True))
+    for base in bases:
+        found.enqueue_class(path, base)
+    found.spaces.append(Namespace(path, vars(cls), always | (kinds.CONSTRUCTORS if is_met else set()), is_class=True))
 
 
 def _follow(found: Reached, name: str, space: Mapping[str, Any], chain: tuple[str, ...]) -> None:
