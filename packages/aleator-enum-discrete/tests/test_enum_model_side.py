@@ -274,7 +274,7 @@ def test_crossing_plates_are_refused():
         with a, b:
             aleator.sample("x", dist.Normal(y + w, 1.0), obs=DATA)
 
-    with pytest.raises((UnsupportedModelError, NotImplementedError), match="'a'.*'b'|'b'.*'a'"):
+    with pytest.raises((UnsupportedModelError, NotImplementedError), match=r"'a'.*'b'|'b'.*'a'"):
         loss(crossing)
 
 

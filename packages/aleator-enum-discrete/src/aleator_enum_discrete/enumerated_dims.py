@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from aleator.errors import UnsupportedModelError
-from aleator.markov import MarkovFrame, is_visible, markov_frames
+from aleator.markov import MarkovFrame, MarkovStep, is_visible, markov_frames
 from aleator.plates import reserve_dims
-from aleator.runtime import RUN
+from aleator.runtime import RUN, STACK
 from aleator.stash import StashKey
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class ProgramDims:
         self._allocator = allocator
         self.first_dim = allocator.first_dim
         self._is_guide = is_guide
-        self._holders: dict[int, Site] = {}
+        self._holders: dict[int, list[Site]] = {}
         self._names: dict[int, str] = {}
         self._has_steps = False
         self._asked: tuple[tuple[MarkovFrame, ...], Mapping[int, str]] | None = None
@@ -114,7 +114,12 @@ class ProgramDims:
             return self._names
         frames = markov_frames(site)
         if self._asked is None or self._asked[0] != frames:
-            names = {dim: holder.name for dim, holder in self._holders.items() if is_visible(holder, site)}
+            names = {}
+            for dim, holders in self._holders.items():
+                for holder in reversed(holders):
+                    if is_visible(holder, site):
+                        names[dim] = holder.name
+                        break
             self._asked = frames, names
         return self._asked[1]
 
@@ -124,7 +129,7 @@ class ProgramDims:
         if allocator.given is not None and site.name in allocator.given:
             return allocator.given[site.name]
         taken = set() if self._is_guide else set(allocator.of_guide)
-        taken.update(self.names_at(site))
+        taken.update(self.names_at(site), self._kept_dims())
         place = 0
         while (dim := allocator.dim(place)) in taken:
             place += 1
@@ -134,11 +139,36 @@ class ProgramDims:
         """Note that from here on a dim means a site, and say so on the site."""
         dim = enumerated.dim
         self._has_steps = self._has_steps or len(markov_frames(site)) > 0
-        self.is_shared = self.is_shared or dim in self._holders
-        self._holders[dim] = site
+        holders = self._holders.setdefault(dim, [])
+        if holders:
+            self.is_shared = True
+            # Where a step inside another one ends, the outer one's sites are seen again.
+            still_open = _open_steps()
+            holders[:] = [each for each in holders if _is_open(each, still_open)]
+        holders.append(site)
         self._names[dim] = site.name
         self._asked = None
         self._allocator.enumerated[site.name] = enumerated
         if self._is_guide:
             self._allocator.of_guide.add(dim)
         site.stash[ENUMERATED] = enumerated
+
+    def _kept_dims(self) -> set[int]:
+        """The dims of ended branches that a sibling may still come to see."""
+        if not self._has_steps:
+            return set()
+        chains = {chain for chain, _ in _open_steps()}
+        return {
+            dim
+            for dim, holders in self._holders.items()
+            if any(frame.keep and frame.chain in chains for holder in holders for frame in markov_frames(holder))
+        }
+
+
+def _open_steps() -> set[tuple[int, int]]:
+    """Return chain and number of each markov step that the caller stands in."""
+    return {(handler.frame.chain, handler.frame.step) for handler in STACK.get() if isinstance(handler, MarkovStep)}
+
+
+def _is_open(site: Site, steps: set[tuple[int, int]]) -> bool:
+    return all((frame.chain, frame.step) in steps for frame in markov_frames(site))

@@ -90,13 +90,16 @@ def expect(
 
 
 def _grouped(costs: Sequence[Cost], weights: Sequence[Weight]) -> dict[frozenset[str], list[Cost]]:
-    """Group costs by the weights that multiply them."""
+    """Group costs by the weights that multiply them.
+
+    A site whose values come one run at a time weighs all that is in its plates, so that the runs add up to one.
+    """
     groups: dict[frozenset[str], list[Cost]] = {}
     for cost in costs:
         inside = frozenset(
             weight.name
             for weight in weights
-            if (cost.parents is None or weight.name in cost.parents)
+            if (cost.parents is None or weight.name in cost.parents or weight.absent)
             and (weight.table.plates <= cost.table.plates or _reaches_out(cost, weight))
         )
         groups.setdefault(inside, []).append(cost)
@@ -105,7 +108,7 @@ def _grouped(costs: Sequence[Cost], weights: Sequence[Weight]) -> dict[frozenset
 
 def _reaches_out(cost: Cost, weight: Weight) -> bool:
     """Whether a cost depends on all elements of a plate that it is outside of; what was drawn can be multiplied."""
-    if cost.parents is None:
+    if cost.parents is None or weight.name not in cost.parents:
         return False
     if weight.is_drawn and weight.name not in cost.table.names:
         return True

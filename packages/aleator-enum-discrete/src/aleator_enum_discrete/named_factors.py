@@ -28,7 +28,7 @@ class NamedFactor:
         factor: of the site.
         site: the site.
         dims: for each dim its plate or enumerated site.
-        plates: the plates around it that are tensor dims.
+        plates: the plates around it that repeat it along a tensor dim.
     """
 
     factor: Factor
@@ -56,7 +56,7 @@ def named_factors(trace: Trace) -> dict[str, NamedFactor]:
     found = {}
     for name, factor in density(trace).items():
         site = trace.nodes[name]
-        plates = {frame.dim: frame.name for frame in site.frames if frame.dim is not None}
+        plates = {frame.dim: frame.name for frame in site.frames if frame.dim is not None and frame.size != 1}
         named = site.stash.get(DIM_NAMES)
         dims = plates if named is None else {**named, **plates}
         found[name] = NamedFactor(factor, site, dims, frozenset(plates.values()))
@@ -73,12 +73,17 @@ def enumerated_sites(trace: Trace) -> dict[str, tuple[Site, Enumerated]]:
 
 
 def plates_of(site: Site) -> frozenset[str]:
-    """Return the names of the plates around a site that are tensor dims."""
-    return frozenset(frame.name for frame in site.frames if frame.dim is not None)
+    """Return the names of the plates around a site that repeat it along a tensor dim."""
+    return frozenset(frame.name for frame in site.frames if is_repeated(frame))
+
+
+def is_repeated(frame: PlateFrame) -> bool:
+    """Whether a plate is a tensor dim of several elements; one element is no repetition."""
+    return frame.dim is not None and frame.size != 1
 
 
 def domain_of(sites: Mapping[str, tuple[Site, Enumerated]], frames: Iterable[PlateFrame]) -> Domain:
     """Return the domain of enumerated sites, and of the plates of a run."""
     variables = (Variable(name, enumerated.size, plates_of(site)) for name, (site, enumerated) in sites.items())
-    plates = {frame.name: frame.size for frame in frames if frame.dim is not None}
+    plates = {frame.name: frame.size for frame in frames if is_repeated(frame)}
     return Domain(tuple(variables), tuple(plates.items()))
