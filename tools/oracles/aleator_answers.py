@@ -24,7 +24,7 @@ def answers_by_tables(network: Network, evidence: Mapping[str, int]) -> Answers:
     total = contract(tables, domain).item()
     found = marginalize(tables, domain).variables
     best = maximize(tables, domain)
-    values = {name: table.values.item() for name, table in best.values.items()}
+    values = {name: int(table.values) for name, table in best.values.items()}
     reached = joint_log_prob(network, {**values, **evidence})
     assert abs(reached - best.total.item()) < 1e-9, "the values do not have the log probability that is claimed"
     return Answers(total, {name: table.values.tolist() for name, table in found.items()}, reached)
