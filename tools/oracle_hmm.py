@@ -3,7 +3,7 @@
     ALEATOR_DATA=<folder with jsb-chorales-quarter.json> python tools/oracle_hmm.py
 
 Needs hmmlearn beside aleator-enum-discrete. "kernel" hands tables to the chain's functions; "model" is an ordinary
-function, summed out by ``TraceEnum_ELBO`` and decoded by ``infer_discrete``, the sequences of a row in one masked batch.
+function that ``TraceEnum_ELBO`` sums out and ``infer_discrete`` decodes, the sequences of a row in one masked batch.
 Prints a markdown table of the largest differences; fails where one is over 1e-9. A sequence of states may differ only
 where it is equally probable.
 """
