@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aleator.plugins import AlgorithmSpec, hookimpl
+from aleator.plugins import AlgorithmSpec, EstimatorSpec, hookimpl
 
 ALEATOR_PLUGIN_API = 1
+
+
+@hookimpl
+def aleator_estimators() -> Iterable[EstimatorSpec]:
+    """The estimators of the evidence lower bound, compiled."""
+    return [
+        EstimatorSpec(
+            name=f"Jit{name}",
+            target=f"aleator_jit_estimators.jit_elbo:Jit{name}",
+            summary=f"{name} with loss and gradient compiled",
+        )
+        for name in ("Trace_ELBO", "TraceGraph_ELBO", "TraceMeanField_ELBO", "TraceEnum_ELBO")
+    ]
 
 
 @hookimpl

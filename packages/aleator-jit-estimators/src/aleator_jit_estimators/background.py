@@ -22,6 +22,7 @@ __all__ = ["Building", "Job", "build_job", "can_build_in_background"]
 
 _JOB = "job.pickle"
 _LOG = "log.txt"
+_LEAST = 0.5  # seconds
 
 
 class Job(NamedTuple):
@@ -68,12 +69,24 @@ class Building:
         self._cache = cache
         self._folder: Path | None = None
         self.pid = 0
+        self._calls = 0
         self._status: int | None = None
 
     @property
     def has_started(self) -> bool:
         """Whether a child was started."""
         return self.pid != 0
+
+    def pays(self, seconds: float) -> bool:
+        """Count a call that runs uncompiled, and tell whether such calls have taken long enough to begin a build.
+
+        A build takes some fifteen seconds of a core: what is over before is better left alone.
+
+        Args:
+            seconds: what one of the calls takes.
+        """
+        self._calls += 1
+        return self._calls * seconds >= _LEAST
 
     def start(self) -> None:
         """Hand the graph to a child process.
@@ -143,7 +156,7 @@ class Building:
 def build_job(folder: Path) -> None:
     """Build what a job in a folder describes, and keep it; what a child process does.
 
-    Where two processes want the same package, the second waits for the first and finds it there.
+    Builds take turns. Where two processes want the same package, the second finds it there.
     """
     cache = DiskCache(folder.parent)
     if not cache.is_private() or folder.stat().st_uid != os.getuid():
@@ -154,7 +167,7 @@ def build_job(folder: Path) -> None:
     torch.use_deterministic_algorithms(job.deterministic)
     torch.set_float32_matmul_precision(job.precision)
     inputs = tuple(_like(each) for each in job.inputs)
-    with cache.locked(job.name):
+    with cache.locked():
         if cache.find(job.name) is None:
             cache.store(job.name, lambda path: build_package(job.graph, inputs, path), {})
     shutil.rmtree(folder, ignore_errors=True)

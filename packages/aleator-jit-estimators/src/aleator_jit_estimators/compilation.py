@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar, overload
 
 from aleator.infer import AbstractEstimator
-from aleator_jit_estimators.compiled_estimator import CompiledEstimator
+from aleator_jit_estimators.compiled_estimator import AbstractCompiledEstimator, CompiledEstimator
 from aleator_jit_estimators.compiled_step import CompiledStep, checked_backend
 from aleator_jit_estimators.report import CompileReport
 from aleator_svi_elbo.functional_svi import SVI
@@ -27,9 +27,9 @@ def compile(target: SVI | AbstractEstimator, backend: str = "auto") -> SVI | Com
 
     Args:
         target: a functional SVI, or any estimator.
-        backend: ``"aot"``, an ahead-of-time package (a C++ compiler is needed to build one, not to load it);
-            ``"inductor"``, through Inductor in this process; ``"eager"``, the recorded graph node by node; ``"auto"``,
-            now the same as ``"aot"``.
+        backend: ``"auto"``, an ahead-of-time package built by a child process while the first steps run as they are;
+            ``"aot"``, the same, waited for (a C++ compiler is needed to build one, not to load it); ``"inductor"``,
+            through Inductor in this process; ``"eager"``, the recorded graph node by node.
 
     Raises:
         TypeError: the target is neither.
@@ -62,13 +62,13 @@ def compile(target: SVI | AbstractEstimator, backend: str = "auto") -> SVI | Com
     )
 
 
-def compile_report(target: SVI | CompiledEstimator) -> CompileReport:
+def compile_report(target: SVI | AbstractCompiledEstimator) -> CompileReport:
     """Return what compiling came to so far: counts, seconds, and why steps run uncompiled.
 
     Raises:
         TypeError: the target is not compiled.
     """
-    if isinstance(target, CompiledEstimator):
+    if isinstance(target, AbstractCompiledEstimator):
         return target.report
     if isinstance(target, SVI) and isinstance(target.step_function, CompiledStep):
         return target.step_function.report

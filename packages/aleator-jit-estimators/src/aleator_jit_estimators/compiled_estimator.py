@@ -2,79 +2,99 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Mapping
-from functools import partial
-from typing import Any, ClassVar, final
+from types import MethodType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 import aleator
 from aleator.infer import AbstractEstimator, Capabilities, Estimate
 from aleator.infer.estimator import Program
 from aleator.infer.step import ParamRecorder, Step, differentiate
+from aleator.messenger import Messenger
 from aleator.params import current_store
 from aleator.randomness import is_interpreted
 from aleator.runtime import STACK, Run
 from aleator.validation import PendingChecks
-from aleator_jit_estimators.compiled_step import Backend, CompiledStep
+from aleator_jit_estimators.compiled_step import Backend, CompiledStep, checked_backend
+from aleator_jit_estimators.making import NewParameterError
 from aleator_jit_estimators.report import CompileReport, total
 
-__all__ = ["CompiledEstimator"]
+if TYPE_CHECKING:
+    from aleator.sites import Site
+    from aleator.trace import Trace
+
+__all__ = ["AbstractCompiledEstimator", "CompiledEstimator"]
 
 _MOST_PROGRAMS = 64
 
 
-@final
-class CompiledEstimator(AbstractEstimator):
-    """An estimator whose loss and gradient run as compiled code; its result is the estimator's own.
+class _Compiled(NamedTuple):
+    """The compiled step of two programs, which are kept so that their identities stay theirs."""
 
-    The first estimate of two programs runs as it is and creates their parameters.
+    names: tuple[str, ...]
+    step: CompiledStep
+    programs: tuple[Any, Any]
+
+
+class AbstractCompiledEstimator(AbstractEstimator, ABC):
+    """An estimator whose loss and gradient run as compiled code; its result is that of the estimator inside.
+
+    The first estimate of two programs runs as it is and creates their parameters, and so does one that meets a new
+    parameter. A subclass states its capabilities and says which estimator is inside.
 
     Args:
         inner: the estimator.
         backend: see ``compile``.
     """
 
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        non_reparam=True, enumeration=True, vectorized_particles=True, bound="compiled"
-    )
-
-    def __init__(self, inner: AbstractEstimator, backend: Backend) -> None:
+    def __init__(self, inner: AbstractEstimator, backend: str = "auto") -> None:
         self.inner = inner
-        self.backend: Backend = backend
-        self._compiled: dict[tuple[Any, ...], tuple[tuple[str, ...], CompiledStep, tuple[Any, ...]]] = {}
+        self.backend: Backend = checked_backend(backend)
+        self._compiled: dict[tuple[Any, ...], _Compiled] = {}
 
     @property
     def report(self) -> CompileReport:
         """What compiling came to so far, over all programs."""
-        return total(step.report for _, step, _ in self._compiled.values())
+        return total(each.step.report for each in self._compiled.values())
 
     def estimate(self, model: Any, guide: Any, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401  # the programs' own
         """Return loss and surrogate; the surrogate's gradient is the compiled one."""
-        store = current_store()
-        key = (id(model), id(guide), tuple(sorted((name, repr(value)) for name, value in kwargs.items())))
-        found = self._compiled.get(key)
-        around = STACK.get()
-        if not all(isinstance(handler, ParamRecorder) for handler in around):
+        if is_interpreted() or not all(isinstance(handler, ParamRecorder) for handler in STACK.get()):
             return self.inner.estimate(model, guide, *args, **kwargs)
-        if is_interpreted() or found is None or not set(found[0]) <= set(store):
+        key = _identity(model), _identity(guide)
+        found = self._compiled.get(key)
+        store = current_store()
+        if found is None or not set(found.names) <= set(store):
             return self._first(key, model, guide, args, kwargs)
-        names, step, _ = found
-        for name in names:
-            aleator.param(name)
-        leaves = {name: store.unconstrained(name) for name in names}
+        leaves = {name: store.unconstrained(name) for name in found.names}
         buffers = dict(store.buffers.items())
         token = STACK.set(())  # a recorder around must not take the step's own leaves for the store's
         try:
-            grads, _, new_buffers, loss = step(leaves, (), buffers, args)
+            result = found.step(leaves, (), buffers, (args, kwargs))
+        except NewParameterError:
+            result = None
         finally:
             STACK.reset(token)
+        if result is None:
+            return self._first(key, model, guide, args, kwargs)
+        grads, _, new_buffers, loss = result
+        for name in found.names:
+            aleator.param(name)  # so that recorders around hear of it
         updates = {name: value for name, value in new_buffers.items() if value is not buffers.get(name)}
         if not torch.is_grad_enabled():
             return Estimate(loss, loss, updates=updates)
-        linear = [((leaf - leaf.detach()) * grads[name]).sum() for name, leaf in leaves.items() if name in grads]
-        return Estimate(loss, loss + torch.stack(linear).sum() if linear else loss, updates=updates)
+        used = [name for name in leaves if name in grads]
+        surrogate = _WithGradient.apply(loss, *(grads[name] for name in used), *(leaves[name] for name in used))  # type: ignore[no-untyped-call]  # torch's
+        return Estimate(loss, surrogate, updates=updates)
+
+    def explain_sites(self, model_trace: Trace, guide_trace: Trace) -> Mapping[str, Mapping[str, str]]:
+        """Return what the estimator inside does at each site."""
+        return self.inner.explain_sites(model_trace, guide_trace)
 
     def _first(
         self,
@@ -84,17 +104,73 @@ class CompiledEstimator(AbstractEstimator):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Estimate:
+        """Run as it is, and note the parameters; those of other arguments stay noted."""
         recorder = ParamRecorder()
         with recorder:
             estimate = self.inner.estimate(model, guide, *args, **kwargs)
-        if not is_interpreted():
+        known = self._compiled.pop(key, None)
+        kept = () if known is None else (name for name in known.names if name in current_store())
+        names = tuple(dict.fromkeys((*kept, *recorder.leaves)))
+        if known is None:
             while len(self._compiled) >= _MOST_PROGRAMS:
                 del self._compiled[next(iter(self._compiled))]
-            programs = partial(model, **kwargs), partial(guide, **kwargs)
-            step = CompiledStep(_gradient_step(self.inner, *programs), (self.inner, *programs), self.backend)
-            # The programs are kept, so that their identities in the key stay theirs.
-            self._compiled[key] = tuple(recorder.leaves), step, (model, guide)
+            step = CompiledStep(_gradient_step(self.inner, model, guide), (self.inner, model, guide), self.backend)
+            known = _Compiled(names, step, (model, guide))
+        self._compiled[key] = known._replace(names=names)
         return estimate
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # the inner estimator's own
+        """Look public attributes up in the estimator inside: ``num_particles`` and the like."""
+        if name.startswith("_") or name == "inner":
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.inner, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave compiled code behind: it can be made again."""
+        return {**self.__dict__, "_compiled": {}}
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.__dict__ | {"_compiled": {}} == self.__getstate__()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.inner, self.backend))
+
+    def __repr__(self) -> str:
+        return f"compile({self.inner!r}, backend={self.backend!r})"
+
+
+@final
+class CompiledEstimator(AbstractCompiledEstimator):
+    """What ``compile`` makes of an estimator."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        non_reparam=True, enumeration=True, vectorized_particles=True, bound="compiled"
+    )
+
+    def __init__(self, inner: AbstractEstimator, backend: str = "auto") -> None:
+        super().__init__(inner, backend)
+        # What the class states is what it may be; an object can do what the estimator inside can.
+        self.__dict__["capabilities"] = inner.capabilities
+        self.__dict__["own_gradient_rules"] = inner.own_gradient_rules
+
+
+def _identity(program: Any) -> Any:  # noqa: ANN401  # a program
+    """Name a program by what it is made of: methods are new objects whenever they are looked up."""
+    if isinstance(program, MethodType):
+        return id(program.__self__), id(program.__func__)
+    return id(program)
+
+
+@final
+class _NewParameters(Messenger):
+    """Refuses parameters that are not among the step's inputs: their gradient would be lost."""
+
+    def __init__(self, known: Mapping[str, Tensor]) -> None:
+        self._known = known
+
+    def postprocess_param(self, site: Site) -> None:
+        if site.name not in self._known:
+            raise NewParameterError(site.name)
 
 
 def _gradient_step(estimator: AbstractEstimator, model: Any, guide: Any) -> Step:  # noqa: ANN401  # programs
@@ -107,8 +183,24 @@ def _gradient_step(estimator: AbstractEstimator, model: Any, guide: Any) -> Step
         args: tuple[Any, ...],
     ) -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:
         leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-        with Run(checks=PendingChecks(keep=False)), current_store().bind(leaves, buffers), torch.enable_grad():
-            result = differentiate(estimator, model, guide, args, {})
+        run, bound = Run(checks=PendingChecks(keep=False)), current_store().bind(leaves, buffers)
+        with run, bound, _NewParameters(leaves), torch.enable_grad():
+            result = differentiate(estimator, model, guide, args[0], args[1])
         return dict(result.grads), opt_state, {**buffers, **result.updates}, result.loss
 
     return step
+
+
+class _WithGradient(torch.autograd.Function):
+    """A number whose gradient is known already."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, *given: Tensor) -> Tensor:  # noqa: ANN401  # torch's signature
+        ctx.save_for_backward(*given[: len(given) // 2])
+        return loss.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  # torch's signature
+        grads = ctx.saved_tensors
+        return (None, *(None for _ in grads), *(grad * outer for grad in grads))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from operator import is_
@@ -31,11 +32,13 @@ _UNKNOWN = object()
 
 
 def checked_backend(backend: str) -> Backend:
-    """Return a backend's name.
+    """Return a backend's name; for ``"auto"`` the one that ``$ALEATOR_COMPILE_BACKEND`` names, where it names one.
 
     Raises:
         ValueError: it is none.
     """
+    if backend == "auto":
+        backend = os.environ.get("ALEATOR_COMPILE_BACKEND") or "auto"
     if backend not in get_args(Backend):
         raise ValueError(f"compile: backend must be one of {', '.join(get_args(Backend))}, but is {backend!r}")
     return backend  # type: ignore[return-value]  # looked up above

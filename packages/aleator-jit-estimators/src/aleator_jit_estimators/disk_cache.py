@@ -112,18 +112,16 @@ class DiskCache:
                 shutil.rmtree(left, ignore_errors=True)
 
     @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Let one process at a time build an entry; the lock of a process that is killed falls."""
+    def locked(self) -> Iterator[None]:
+        """Let one process at a time build in the background; the lock of a process that is killed falls."""
         try:
             import fcntl
         except ImportError:  # not on this system: two builds of one entry do no harm, they only take longer
             yield
             return
-        path = self.folder / f".{name}.lock"
-        with open(path, "w", encoding="utf-8") as file:
+        with open(self.folder / ".lock", "w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-            path.unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         """Return the entries, the one used last first."""

@@ -24,10 +24,17 @@ from aleator_jit_estimators.report import CompileReport
 from aleator_jit_estimators.surroundings import interpreted_by
 from aleator_jit_estimators.torch_packages import build_inductor, build_package, find_compiler, load_package
 
-__all__ = ["Backend", "Call", "Maker", "Program"]
+__all__ = ["Backend", "Call", "Maker", "NewParameterError", "Program"]
 
 Backend = Literal["auto", "aot", "inductor", "eager"]
 _TRIES = 3
+
+
+class NewParameterError(RuntimeError):
+    """A program met a parameter that is not among a step's inputs; the step must be taken with it among them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"parameter {name!r} is not among the step's inputs")
 
 
 class Call(NamedTuple):
@@ -95,6 +102,8 @@ class Maker:
         try:
             call, recorded = self._recorded(call, again)
             made = self._found(call, recorded) or self._built(call, recorded)
+        except NewParameterError:
+            raise
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in recording or building, the eager step is right
             self.say_uncompiled(_in_words(error))
             made = None
@@ -102,13 +111,14 @@ class Maker:
         return call, made
 
     def advance(self, call: Call, building: Building) -> Program | Building | None:
-        """Start a build at the second call that wants it, and take its result when it is there."""
+        """Start a build when the steps that want it have taken their time, and take its result when it is there."""
         begin = time.perf_counter()
         try:
             if not building.has_started:
-                self._require_repeatable(call, building.capture)
-                building.start()
-                self._count(captured=1, waiting=1)
+                if building.pays(self.report.eager_step):
+                    self._require_repeatable(call, building.capture)
+                    building.start()
+                    self._count(captured=1, waiting=1)
             elif building.is_over():
                 self._count(waiting=-1)
                 entry = building.result()

@@ -16,6 +16,7 @@ __all__ = ["interpreted_by", "surroundings"]
 def surroundings() -> tuple[Any, ...]:
     """Return the switches of this thread and context, as part of a key; all of them are the same in another process."""
     modes = torch._C._len_torch_function_stack()
+    run = RUN.get()
     return (
         torch.get_default_dtype(),
         torch.get_default_device() if modes else None,  # a default device is kept as a mode
@@ -27,7 +28,7 @@ def surroundings() -> tuple[Any, ...]:
         torch.get_num_threads(),
         torch.distributions.Distribution._validate_args,
         settings.get(),
-        RUN.get() is None,
+        None if run is None else tuple(run.reserved),
         modes,
     )
 
