@@ -122,6 +122,20 @@ def test_indexing_by_numbers_is_no_host_read():
         assert tracker.control == frozenset()
 
 
+def test_looking_up_a_table_by_a_drawn_number_steers_nothing_else():
+    """``table[z]`` with z without dims is read by torch as a number; only what was looked up depends on z."""
+    table = torch.rand(3, 3)
+    with DependencyTracker() as tracker:
+        a = tracker.begin(torch.tensor(1), "a")
+        row = table[a]
+        b = tracker.begin(torch.tensor(2), "b")
+        cell = table[b, a.long()] + row.sum()
+        assert tracker.of(row) == {"a"}
+        assert tracker.of(cell) == {"a", "b"}
+        assert tracker.of(table) == tracker.control == frozenset()
+        assert tracker.of(torch.zeros(2)) == frozenset()
+
+
 def test_nothing_is_watched_outside():
     a = torch.ones(2)
     tracker = DependencyTracker()

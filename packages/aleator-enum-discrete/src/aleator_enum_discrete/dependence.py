@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from threading import Lock
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -23,6 +21,7 @@ from aleator.stash import StashKey
 from aleator.validation import PendingChecks
 from aleator_enum_discrete.enum_messenger import CHOSEN
 from aleator_enum_discrete.enumerated_dims import DIM_NAMES, ENUMERATED
+from aleator_enum_discrete.program_cache import ProgramCache
 from aleator_svi_elbo.tracing import Pair, entered
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from aleator.sites import Site
     from aleator.trace import Trace
 
-__all__ = ["PARENTS", "needs_parents", "note_parents"]
+__all__ = ["PARENTS", "DrawnPair", "Parents", "needs_parents", "note_parents", "parents_of_draws"]
 
 Program = Callable[..., Any]
 Parents = Mapping[str, frozenset[str]]
@@ -96,6 +95,36 @@ def _sample_sites(trace: Trace) -> list[Site]:
     return [site for site in trace.nodes.values() if site.type == "sample" and not is_deterministic(site)]
 
 
+class DrawnPair(NamedTuple):
+    """A run of a pair on drawn values, and on which of them each site depends.
+
+    Attributes:
+        of_model, of_guide: the latent sites that each factor depends on, itself included.
+        model_trace, guide_trace: the runs.
+    """
+
+    of_model: Parents
+    of_guide: Parents
+    model_trace: Trace
+    guide_trace: Trace
+
+
+def parents_of_draws(
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    around: Sequence[Messenger],
+) -> DrawnPair:
+    """Run a pair once without enumeration, and find on which draws each site depends; randomness is left as it was."""
+    tracker = DependencyTracker()
+    with randomness.preserve(), Run(checks=PendingChecks(keep=False)), torch.no_grad(), tracker:
+        guide_trace, of_guide = _watch(guide, tracker, None, args, kwargs, around)
+        tracker.control = frozenset()
+        model_trace, of_model = _watch(model, tracker, guide_trace, args, kwargs, around)
+    return DrawnPair(of_model, of_guide, model_trace, guide_trace)
+
+
 def _find(
     model: Program,
     guide: Program,
@@ -106,22 +135,30 @@ def _find(
 ) -> tuple[Parents, Parents]:
     tracker = DependencyTracker()
     with randomness.preserve(), Run(checks=PendingChecks(keep=False)), torch.no_grad(), tracker:
-        of_guide = _watch(guide, tracker, pair.guide_trace, args, kwargs, around)
+        of_guide = _watch(guide, tracker, pair.guide_trace, args, kwargs, around)[1]
         tracker.control = frozenset()
-        of_model = _watch(model, tracker, pair.model_trace, args, kwargs, around)
+        of_model = _watch(model, tracker, pair.model_trace, args, kwargs, around)[1]
+    for trace, found in ((pair.guide_trace, of_guide), (pair.model_trace, of_model)):
+        missing = [site.name for site in _sample_sites(trace) if site.name not in found]
+        if missing:
+            raise UnsupportedModelError(
+                f"site {missing[0]!r} was not met when the program ran again on the same values, so what its terms "
+                f"depend on cannot be told; let the program depend on its arguments and draws alone"
+            )
     return of_model, of_guide
 
 
 def _watch(
     program: Program,
     tracker: DependencyTracker,
-    trace: Trace,
+    trace: Trace | None,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     around: Sequence[Messenger],
-) -> Parents:
+) -> tuple[Trace, Parents]:
     marker = SourceMarker(tracker)
-    with TraceMessenger() as again, marker, ReplayMessenger(trace=trace), entered(around):
+    replayed = () if trace is None else (ReplayMessenger(trace=trace),)
+    with TraceMessenger() as again, marker, entered((*replayed, *around)):
         program(*args, **kwargs)
     found = {}
     for site in _sample_sites(again):
@@ -130,13 +167,7 @@ def _watch(
         data = (site.value, site.mask, site.scale) if site.is_observed else (site.mask, site.scale)
         own = frozenset() if site.is_observed else frozenset((site.name,))
         found[site.name] = marker.parents.get(site.name, frozenset()) | tracker.of(data) | own
-    missing = [site.name for site in _sample_sites(trace) if site.name not in found]
-    if missing:
-        raise UnsupportedModelError(
-            f"site {missing[0]!r} was not met when the program ran again on the same values, so what its terms depend "
-            f"on cannot be told; let the program depend on its arguments and draws alone"
-        )
-    return found
+    return again, found
 
 
 def _check_windows(parents: Parents, trace: Trace) -> None:
@@ -156,28 +187,4 @@ def _check_windows(parents: Parents, trace: Trace) -> None:
             )
 
 
-@final
-class _Cache:
-    """What was found for pairs of programs, the last few hundred."""
-
-    def __init__(self, most: int = 256) -> None:
-        self._found: OrderedDict[Any, tuple[Parents, Parents]] = OrderedDict()
-        self._most = most
-        self._lock = Lock()
-
-    def get(self, key: Any) -> tuple[Parents, Parents] | None:  # noqa: ANN401  # hashable
-        """Return what is known, if anything."""
-        with self._lock:
-            if key in self._found:
-                self._found.move_to_end(key)
-            return self._found.get(key)
-
-    def put(self, key: Any, found: tuple[Parents, Parents]) -> None:  # noqa: ANN401  # hashable
-        """Remember what was found."""
-        with self._lock:
-            self._found[key] = found
-            while len(self._found) > self._most:
-                self._found.popitem(last=False)
-
-
-_CACHE = _Cache()
+_CACHE: ProgramCache[tuple[Parents, Parents]] = ProgramCache()

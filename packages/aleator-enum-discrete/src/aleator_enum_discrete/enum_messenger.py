@@ -17,7 +17,7 @@ from aleator.sites import Site
 from aleator.stash import StashKey
 from aleator_enum_discrete.enumerated_dims import DIM_NAMES, DimAllocator, Enumerated, ProgramDims
 
-__all__ = ["CHOSEN", "Choice", "EnumMessenger", "enum"]
+__all__ = ["CHOSEN", "Choice", "EnumMessenger", "all_values", "enum", "is_marked"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +41,11 @@ class Choice:
 
 CHOSEN: StashKey[Choice] = StashKey("chosen")
 """On a site that is enumerated sequentially: which of its values this run is about."""
+
+
+def is_marked(site: Site) -> bool:
+    """Whether a site without a value is to be enumerated in parallel."""
+    return site.infer.get("enumerate") == "parallel" and not site.is_observed
 
 
 @final
@@ -73,11 +78,6 @@ class EnumMessenger(Messenger):
     def begin(self) -> EnumMessenger:
         """Return a handler with dims of its own, where none were given."""
         return self if self._dims is not None else EnumMessenger(DimAllocator(self._first_dim))
-
-    @property
-    def shares_dims(self) -> bool:
-        """Whether one dim has meant several sites in the run."""
-        return self._program.is_shared
 
     def process_sample(self, site: Site) -> None:
         """Give a marked site its values, unless it has one; take note of one that has the guide's."""
@@ -115,7 +115,7 @@ class EnumMessenger(Messenger):
         expand = site.infer.get("expand") is True
         if expand or count is not None:
             broadcast_to_frames(site)
-        values = _all_values(site, expand=False) if count is None else _draws(site, count)
+        values = all_values(site, expand=False) if count is None else _draws(site, count)
         if expand and count is None:
             values = self._over_plates(site, values)
         dim = self._program.give(site)
@@ -142,7 +142,7 @@ class EnumMessenger(Messenger):
             )
         self.has_enumerated = True
         broadcast_to_frames(site)
-        values = _all_values(site, expand=True)
+        values = all_values(site, expand=True)
         place = len(self.choices)
         index = self._given[place].index if place < len(self._given) else 0
         choice = Choice(site.name, index, values.shape[0])
@@ -152,7 +152,12 @@ class EnumMessenger(Messenger):
         site.stash[CHOSEN] = choice
 
 
-def _all_values(site: Site, expand: bool) -> Tensor:
+def all_values(site: Site, expand: bool) -> Tensor:
+    """Return the support of a site's distribution, its values along the leftmost dim.
+
+    Raises:
+        UnsupportedModelError: naming the site, where the values cannot be listed.
+    """
     if not getattr(site.fn, "has_enumerate_support", False):
         raise UnsupportedModelError(
             f"site {site.name!r} asks for enumeration, but {type(site.fn).__name__} cannot list its values; take the "

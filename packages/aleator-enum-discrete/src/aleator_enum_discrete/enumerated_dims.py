@@ -14,11 +14,23 @@ from aleator.stash import StashKey
 
 if TYPE_CHECKING:
     from aleator.sites import Site
+    from aleator_enum_discrete.dim_coloring import DimColoring
 
-__all__ = ["DIM_NAMES", "ENUMERATED", "DimAllocator", "Enumerated", "NoDimLeft", "ProgramDims"]
+__all__ = [
+    "DIM_NAMES",
+    "ENUMERATED",
+    "LEFTMOST_DIM",
+    "DimAllocator",
+    "Enumerated",
+    "NoDimLeft",
+    "ProgramDims",
+    "StaleColoring",
+]
 
 # The most dims of a torch tensor are 64; distributions add some of their own to the right (categories, matrices).
-_LEFTMOST = -60
+LEFTMOST_DIM = -60
+# Beyond so many sites a dim is not given without a look at who meets whom: a tensor over all of them might not fit.
+_MOST_UNCOLORED = 16
 
 
 @final
@@ -48,6 +60,10 @@ class NoDimLeft(UnsupportedModelError):
     """More enumerated sites are visible at once than a tensor has dims."""
 
 
+class StaleColoring(UnsupportedModelError):
+    """The program has other sites than it had when its dims were colored."""
+
+
 _POOLS: StashKey[dict[int, list[int]]] = StashKey("enumeration_pools")
 
 
@@ -57,12 +73,12 @@ class DimAllocator:
 
     Args:
         first_dim: the rightmost dim to give out.
-        given: the dims of sites that are settled beforehand, by name.
+        coloring: which dims to give to whom, where that was settled beforehand.
     """
 
-    def __init__(self, first_dim: int, given: Mapping[str, int] | None = None) -> None:
+    def __init__(self, first_dim: int, coloring: DimColoring | None = None) -> None:
         self.first_dim = first_dim
-        self.given = given
+        self.coloring = coloring
         self.enumerated: dict[str, Enumerated] = {}
         self.of_guide: set[int] = set()
 
@@ -70,7 +86,7 @@ class DimAllocator:
         """Return the dim at a place of the pool, counted from the right; it is reserved for the extent of the run.
 
         Raises:
-            NoDimLeft: a tensor has no dim so far to the left.
+            NoDimLeft: so many sites are visible that it pays, or is needed, to look which of them meet.
         """
         run = RUN.get()
         assert run is not None  # a handler stands around every sample site
@@ -80,11 +96,8 @@ class DimAllocator:
         pool = pools.setdefault(self.first_dim, [])
         while len(pool) <= place:
             pool.extend(reserve_dims(1, left_of=pool[-1] if pool else self.first_dim + 1))
-        if pool[place] < _LEFTMOST:
-            raise NoDimLeft(
-                f"more than {place} enumerated sites are visible at once, and a tensor has no dim for another; mark "
-                f"steps that depend on a few before them only by aleator.markov, or enumerate fewer sites"
-            )
+        if pool[place] < LEFTMOST_DIM or (self.coloring is None and place >= _MOST_UNCOLORED):
+            raise NoDimLeft(f"more than {place} enumerated sites are visible at once")
         return pool[place]
 
 
@@ -105,11 +118,14 @@ class ProgramDims:
         self._names: dict[int, str] = {}
         self._has_steps = False
         self._asked: tuple[tuple[MarkovFrame, ...], Mapping[int, str]] | None = None
-        self.is_shared = False
-        """Whether one dim means different sites at different places."""
 
     def names_at(self, site: Site) -> Mapping[int, str]:
         """Return which enumerated site each dim means at a site."""
+        coloring = self._allocator.coloring
+        if coloring is not None:
+            met = (coloring.of_guide if self._is_guide else coloring.of_model).get(site.name, ())
+            known = self._allocator.enumerated
+            return {known[name].dim: name for name in met if name in known}
         if not self._has_steps:
             return self._names
         frames = markov_frames(site)
@@ -126,8 +142,10 @@ class ProgramDims:
     def give(self, site: Site) -> int:
         """Return a dim for a site that means no other where the site stands."""
         allocator = self._allocator
-        if allocator.given is not None and site.name in allocator.given:
-            return allocator.given[site.name]
+        if allocator.coloring is not None:
+            if site.name not in allocator.coloring.places:
+                raise StaleColoring(f"site {site.name!r} was not there when dims were found for this program")
+            return allocator.dim(allocator.coloring.places[site.name])
         taken = set() if self._is_guide else set(allocator.of_guide)
         taken.update(self.names_at(site), self._kept_dims())
         place = 0
@@ -141,7 +159,6 @@ class ProgramDims:
         self._has_steps = self._has_steps or len(markov_frames(site)) > 0
         holders = self._holders.setdefault(dim, [])
         if holders:
-            self.is_shared = True
             # Where a step inside another one ends, the outer one's sites are seen again.
             still_open = _open_steps()
             holders[:] = [each for each in holders if _is_open(each, still_open)]

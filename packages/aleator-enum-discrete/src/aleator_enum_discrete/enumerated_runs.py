@@ -10,6 +10,7 @@ from aleator.infer import analyse
 from aleator.infer.structure import forget
 from aleator.plates import plate
 from aleator_enum_discrete.dependence import needs_parents, note_parents
+from aleator_enum_discrete.dim_coloring import DimColoring, with_few_dims
 from aleator_enum_discrete.enum_messenger import Choice, EnumMessenger
 from aleator_enum_discrete.enumerated_dims import DimAllocator
 from aleator_enum_discrete.sequential_runs import EarlierDraws, next_choices
@@ -79,17 +80,35 @@ def _runs(
     around: Sequence[Messenger],
     first_dim: int,
 ) -> EnumeratedRuns:
+    """Run the pair with a dim for each visible site; where there are too few, sites that never meet share dims."""
+
+    def attempt(coloring: DimColoring | None) -> EnumeratedRuns:
+        return _run_choices(estimator, model, guide, args, kwargs, around, coloring, first_dim)
+
+    return with_few_dims(attempt, model, guide, args, kwargs, around, first_dim)
+
+
+def _run_choices(
+    estimator: ELBO,
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    around: Sequence[Messenger],
+    coloring: DimColoring | None,
+    first_dim: int,
+) -> EnumeratedRuns:
     pairs: list[Pair] = []
     choices: Sequence[Choice] | None = ()
     has_enumerated = False
     while choices is not None:
-        dims = DimAllocator(first_dim)
+        dims = DimAllocator(first_dim, coloring)
         in_guide = EnumMessenger(dims, is_guide=True, choices=choices)
         in_model = EnumMessenger(dims)
         same = [SharedSubsample(pairs[0]), EarlierDraws(pairs[-1].guide_trace, choices)] if choices else []
         with entered(same[:1]):
             pair = trace_pair(estimator, model, guide, args, kwargs, around, (in_guide, *same[1:]), (in_model,))
-        if needs_parents(pair):
+        if coloring is not None or needs_parents(pair):
             note_parents(model, guide, args, kwargs, around, pair)
         pairs.append(pair)
         has_enumerated = has_enumerated or in_guide.has_enumerated or in_model.has_enumerated

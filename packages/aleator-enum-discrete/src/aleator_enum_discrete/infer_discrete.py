@@ -16,15 +16,17 @@ from aleator.handlers.scale import ScaleMessenger
 from aleator.handlers.trace import TraceMessenger
 from aleator.messenger import Messenger
 from aleator.runtime import STACK, Run
+from aleator.trace import Trace
 from aleator.validation import PendingChecks
+from aleator_enum_discrete.dependence import needs_parents, note_parents
+from aleator_enum_discrete.dim_coloring import DimColoring, with_few_dims
 from aleator_enum_discrete.enum_messenger import EnumMessenger
 from aleator_enum_discrete.enumerated_dims import DimAllocator
 from aleator_enum_discrete.posterior_tables import GivenValues, assign, chosen_values, posterior_tables
-from aleator_svi_elbo.tracing import NestingGuard
+from aleator_svi_elbo.tracing import NestingGuard, Pair
 
 if TYPE_CHECKING:
     from aleator.sites import Site
-    from aleator.trace import Trace
 
 __all__ = ["InferDiscrete", "infer_discrete"]
 
@@ -117,17 +119,31 @@ class InferDiscrete(Generic[P, R]):
         if first is None:
             with _under_values_only():
                 first = -_nesting(self.fn, args, kwargs) - 1
-        draws, enumeration = _OwnDraws(), EnumMessenger(DimAllocator(first))
-        guard = NestingGuard("infer_discrete", -first - 1)
-        with _under_values_only(enumeration, draws), TraceMessenger() as trace, guard:
-            self.fn(*args, **kwargs)
-        if not enumeration.has_enumerated:
+        trace, draws, has_enumerated = self._enumerated(first, args, kwargs)
+        if not has_enumerated:
             self._warn()
-        found = posterior_tables(trace, draws.names)
+        found = posterior_tables(trace, draws)
         values = chosen_values(trace, found, assign(found, self._temperature)) if found.sites else {}
-        kept = {name: value for name, value in values.items() if name in found.sites or name in draws.names}
+        kept = {name: value for name, value in values.items() if name in found.sites or name in draws}
         with GivenValues(kept, GivenValues.minibatches_of(trace)):
             return self.fn(*args, **kwargs)
+
+    def _enumerated(self, first: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Trace, set[str], bool]:
+        """Run the program under enumeration; return the run, what was drawn in it, and whether there was anything."""
+
+        def attempt(coloring: DimColoring | None) -> tuple[Trace, set[str], bool]:
+            draws, enumeration = _OwnDraws(), EnumMessenger(DimAllocator(first, coloring))
+            with _under_values_only(enumeration, draws), TraceMessenger() as trace, guard:
+                self.fn(*args, **kwargs)
+            pair = Pair(trace, Trace())
+            if coloring is not None or needs_parents(pair):
+                with _under_values_only():
+                    note_parents(self.fn, _nothing, args, kwargs, (), pair)
+            return trace, draws.names, enumeration.has_enumerated
+
+        guard = NestingGuard("infer_discrete", -first - 1)
+        with _under_values_only():
+            return with_few_dims(attempt, self.fn, _nothing, args, kwargs, (), first)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:  # noqa: ANN401  # a bound method
         return self if instance is None else partial(self.__call__, instance)  # type: ignore[arg-type]  # P begins with it
@@ -140,6 +156,10 @@ class InferDiscrete(Generic[P, R]):
                 AleatorWarning,
                 stacklevel=3,
             )
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # any program's arguments
+    """A guide without sites."""
 
 
 @final

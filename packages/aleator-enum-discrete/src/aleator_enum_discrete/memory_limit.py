@@ -10,16 +10,17 @@ import torch
 
 from aleator_enum_discrete.named_factors import NamedFactor
 
-__all__ = ["memory_budget"]
+__all__ = ["memory_budget", "memory_of"]
 
 
 def memory_budget(factors: Sequence[NamedFactor]) -> int | None:
     """Return the bytes of memory of the device that factors are on; ``None`` where it does not say."""
-    return _memory_of(factors[0].factor.log_prob.device) if factors else None
+    return memory_of(factors[0].factor.log_prob.device) if factors else None
 
 
 @lru_cache(maxsize=16)
-def _memory_of(device: torch.device) -> int | None:
+def memory_of(device: torch.device) -> int | None:
+    """Return the bytes of memory of a device; ``None`` where it does not say."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     if device.type == "cpu":

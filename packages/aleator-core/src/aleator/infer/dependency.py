@@ -140,6 +140,10 @@ def _shape_tells(func: Any, inputs: Sequence[Any]) -> bool:  # noqa: ANN401  # t
     return any(isinstance(leaf, Tensor) and leaf.dtype in (torch.bool, torch.uint8) for leaf in inputs[1:])
 
 
+def _is_number(index: object) -> bool:
+    return isinstance(index, Tensor) and index.dim() == 0 and index.dtype in (torch.int64, torch.int32)
+
+
 _HOST_READS: frozenset[Callable[..., Any]] = frozenset({Tensor.tolist, Tensor.numpy, Tensor.__array__})
 
 
@@ -158,6 +162,20 @@ class _HostReadWatch(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  # torch's protocol
+        if func is Tensor.__getitem__ and any(map(_is_number, tree_leaves(args[1]))):
+            return self._look_up(args[0], args[1])
         if func in _HOST_READS:
             self._tracker.read(args)
         return func(*args, **(kwargs or {}))
+
+    def _look_up(self, table: Tensor, index: Any) -> Tensor:  # noqa: ANN401  # whatever indexes a tensor
+        """Index by tensors without dims: torch reads them as numbers, but they steer nothing beyond the result.
+
+        The result has a memory of its own, so that the table itself does not come to depend on the index.
+        """
+        tracker = self._tracker
+        control = tracker.control
+        found = table[index].clone()
+        tracker.control = control
+        tracker.mark(found, tracker.of(index))
+        return found
