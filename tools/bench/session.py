@@ -25,12 +25,13 @@ class Session:
     """One library's worker process, for the extent of a ``with`` block.
 
     ``python`` is the interpreter of the environment that holds the library; ``own_sources`` lets the worker see this
-    process's ``PYTHONPATH`` (for Aleator from its sources; a peer gets none).
+    process's ``PYTHONPATH`` (for Aleator from its sources; a peer gets none); ``worker`` is the program it runs.
     """
 
-    def __init__(self, library: str, python: str, *, own_sources: bool = False) -> None:
+    def __init__(self, library: str, python: str, *, own_sources: bool = False, worker: Path = WORKER) -> None:
         self.library = library
         self.python = python
+        self.worker = worker
         self.environment: Mapping[str, str] = (
             {name: value for name, value in os.environ.items() if own_sources or name != "PYTHONPATH"}
             | ONE_THREAD
@@ -40,7 +41,7 @@ class Session:
 
     def __enter__(self) -> Session:
         self.process = subprocess.Popen(
-            [self.python, str(WORKER), self.library],
+            [self.python, str(self.worker), self.library],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=dict(self.environment),
