@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten
 
 from aleator.randomness import preserve, rng
+from aleator_jit_estimators.noise import Noise, take_noise_out
 from aleator_jit_estimators.recorder import Recorder, UnrecordableError
 
 __all__ = ["Capture", "capture"]
@@ -21,6 +23,7 @@ class Capture(NamedTuple):
     Attributes:
         graph: takes the inputs, then the lifted tensors; gives a tuple of tensors.
         lifted: for each further input its place among the reachable tensors.
+        noise: what makes the last input, where there is one more: the graph's draws.
         inputs: example values of all inputs, none passed twice.
         structure: how the graph's outputs make up what the function gave.
         digest: equal for equal graphs, in any process.
@@ -28,6 +31,7 @@ class Capture(NamedTuple):
 
     graph: GraphModule
     lifted: tuple[int, ...]
+    noise: Noise | None
     inputs: tuple[Tensor, ...]
     structure: TreeSpec
     digest: str
@@ -65,5 +69,8 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], reachable: S
             f"from; keep it in a variable or an attribute, or pass it as an argument"
         )
     lifted = tuple(places[id(each)] for each in recorder.lifted)
-    values = tuple(each.detach() for each in recorder.lifted)
-    return Capture(graph, lifted, (*distinct, *values), structure, digest)
+    values = [each.detach() for each in recorder.lifted]
+    noise = take_noise_out(graph)
+    if noise is not None:
+        values.append(torch.zeros(noise.size, dtype=noise.dtype))
+    return Capture(graph, lifted, noise, (*distinct, *values), structure, digest)

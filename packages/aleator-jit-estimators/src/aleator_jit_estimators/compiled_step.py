@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from operator import is_
 from typing import Any, NamedTuple, final, get_args
 
-import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from aleator.infer.step import Step
 from aleator.params import current_store
-from aleator.randomness import foreign_draw, is_interpreted
+from aleator.randomness import is_interpreted
 from aleator.runtime import STACK
 from aleator_jit_estimators.background import Building
 from aleator_jit_estimators.disk_cache import DiskCache
@@ -81,19 +80,35 @@ class CompiledStep:
         args: tuple[Any, ...],
     ) -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:
         """Take the step."""
+        result = self.code(params, opt_state, buffers, args)
+        if result is not None:
+            return result
+        begin = time.perf_counter()
+        result = self._step(params, opt_state, buffers, args)
+        self.note_eager(time.perf_counter() - begin)
+        return result
+
+    def note_eager(self, seconds: float) -> None:
+        """Note how long a step took uncompiled."""
+        self._maker.note_eager(seconds)
+
+    def code(
+        self,
+        params: Mapping[str, Tensor],
+        opt_state: Any,  # noqa: ANN401  # a pytree
+        buffers: Mapping[str, Tensor],
+        args: tuple[Any, ...],
+    ) -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor] | None:
+        """Take the step by compiled code, or return ``None`` where there is none, or none yet."""
         if is_interpreted() or STACK.get():
-            return self._step(params, opt_state, buffers, args)
+            return None
         call = self._taken_apart((dict(params), opt_state, dict(buffers), args))
         program = self._programs.get(call.key, _UNKNOWN)
         if not isinstance(program, Program):
             program = self._made(call, program)
             if not isinstance(program, Program):
-                return self._eagerly(params, opt_state, buffers, args)
-        inputs = list(call.tensors)
-        for each in program.lifted:
-            inputs.append(call.reached.tensors[each].detach())
-        with torch.no_grad(), foreign_draw():
-            outputs = list(program.run(inputs))
+                return None
+        outputs = program.outputs(call.tensors, call.reached)
         return tree_unflatten(outputs, program.structure)  # type: ignore[no-any-return]  # the step's own structure
 
     def _taken_apart(self, arguments: tuple[Any, ...]) -> Call:
@@ -129,7 +144,7 @@ class CompiledStep:
         if program is None:
             return None
         if isinstance(program, Building):
-            made = self._maker.advance(call, program)
+            made = self._maker.advance(program)
         elif self._is_restless(call):
             return None
         else:
@@ -149,18 +164,6 @@ class CompiledStep:
             f"is another one from step to step; make it a tensor, and one program serves them all"
         )
         return True
-
-    def _eagerly(
-        self,
-        params: Mapping[str, Tensor],
-        opt_state: Any,  # noqa: ANN401  # a pytree
-        buffers: Mapping[str, Tensor],
-        args: tuple[Any, ...],
-    ) -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:
-        begin = time.perf_counter()
-        result = self._step(params, opt_state, buffers, args)
-        self._maker.note_eager(time.perf_counter() - begin)
-        return result
 
 
 class _Surveyed(NamedTuple):

@@ -9,32 +9,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, final
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from aleator.errors import AleatorWarning
 from aleator.infer.step import Step
+from aleator.randomness import current, foreign_draw
 from aleator_jit_estimators.background import Building, can_build_in_background
 from aleator_jit_estimators.capture import Capture, capture
 from aleator_jit_estimators.disk_cache import DiskCache
+from aleator_jit_estimators.noise import Noise
 from aleator_jit_estimators.package_name import package_name
 from aleator_jit_estimators.reached import Reached
 from aleator_jit_estimators.recorder import UnrecordableError
 from aleator_jit_estimators.report import CompileReport
 from aleator_jit_estimators.surroundings import interpreted_by
 from aleator_jit_estimators.torch_packages import build_inductor, build_package, find_compiler, load_package
+from aleator_svi_elbo.whole_step import NewParameterError
 
-__all__ = ["Backend", "Call", "Maker", "NewParameterError", "Program"]
+__all__ = ["Backend", "Call", "Maker", "Program"]
 
 Backend = Literal["auto", "aot", "inductor", "eager"]
 _TRIES = 3
-
-
-class NewParameterError(RuntimeError):
-    """A program met a parameter that is not among a step's inputs; the step must be taken with it among them."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"parameter {name!r} is not among the step's inputs")
 
 
 class Call(NamedTuple):
@@ -59,14 +56,32 @@ class Program(NamedTuple):
     """Compiled code.
 
     Attributes:
-        run: takes the arguments' tensors, then the lifted ones; gives a sequence of tensors.
+        run: takes the arguments' tensors, then the lifted ones, then the noise; gives a sequence of tensors.
         lifted: places among the reached tensors.
         structure: how the outputs make up a step's result.
+        noise: makes the last input; ``None`` where the code draws for itself, or not at all.
     """
 
     run: Callable[[list[Tensor]], Any]
     lifted: tuple[int, ...]
     structure: TreeSpec
+    noise: Noise | None
+
+    @classmethod
+    def of(cls, recorded: Capture, run: Callable[[list[Tensor]], Any]) -> Program:
+        """Return the program that a graph was compiled to."""
+        return cls(run, recorded.lifted, recorded.structure, recorded.noise)
+
+    def outputs(self, tensors: list[Tensor], reached: Reached) -> list[Tensor]:
+        """Run the code on the arguments' tensors and those it finds elsewhere; draws come from the context's stream."""
+        inputs = [*tensors, *(reached.tensors[each].detach() for each in self.lifted)]
+        if self.noise is not None:
+            source = current()
+            inputs.append(self.noise.draw(None if source is None else source.generator()))
+            with torch.no_grad():
+                return list(self.run(inputs))
+        with torch.no_grad(), foreign_draw():
+            return list(self.run(inputs))
 
 
 @final
@@ -100,8 +115,7 @@ class Maker:
         """
         begin = time.perf_counter()
         try:
-            call, recorded = self._recorded(call, again)
-            made = self._found(call, recorded) or self._built(call, recorded)
+            call, made = self._made(call, again)
         except NewParameterError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in recording or building, the eager step is right
@@ -110,20 +124,19 @@ class Maker:
         self._spent(begin)
         return call, made
 
-    def advance(self, call: Call, building: Building) -> Program | Building | None:
+    def advance(self, building: Building) -> Program | Building | None:
         """Start a build when the steps that want it have taken their time, and take its result when it is there."""
         begin = time.perf_counter()
         try:
             if not building.has_started:
                 if building.pays(self.report.eager_step):
-                    self._require_repeatable(call, building.capture)
                     building.start()
                     self._count(captured=1, waiting=1)
             elif building.is_over():
                 self._count(waiting=-1)
                 entry = building.result()
                 self._count(built=1)
-                return Program(load_package(str(entry.path)), building.capture.lifted, building.capture.structure)
+                return Program.of(building.capture, load_package(str(entry.path)))
             else:
                 return building
         except Exception as error:  # noqa: BLE001  # as in make
@@ -142,6 +155,22 @@ class Maker:
         known = self.report.eager_step
         self.report = self.report._replace(eager_step=min(seconds, known) if known else seconds)
 
+    def _made(self, call: Call, again: Callable[[], Call]) -> tuple[Call, Program | Building]:
+        """Find the code of what is recorded, or build it once two recordings are the same.
+
+        What no walk can see, such as a clock, gives another graph each time; a first run may also do more than others.
+        """
+        call, recorded = self._recorded(call, again)
+        for _ in range(_TRIES):
+            found = self._found(call, recorded)
+            if found is not None:
+                return call, found
+            before = recorded.digest
+            call, recorded = self._recorded(call, again)
+            if recorded.digest == before:
+                return call, self._built(call, recorded)
+        raise UnrecordableError("runs of the program differ in their operators or numbers, not only in draws")
+
     def _recorded(self, call: Call, again: Callable[[], Call]) -> tuple[Call, Capture]:
         interpreter = interpreted_by()
         if interpreter is not None:
@@ -159,11 +188,6 @@ class Maker:
             f"the program changes something while it runs, and a compiled step would not do that ({changed})"
         )
 
-    def _require_repeatable(self, call: Call, recorded: Capture) -> None:
-        """Record once more: what no walk can see, a clock or an iterator, gives another graph."""
-        if capture(self._flat(call), call.tensors, call.reached.tensors).digest != recorded.digest:
-            raise UnrecordableError("two runs of the program differ in their operators or numbers, not only in draws")
-
     def _found(self, call: Call, recorded: Capture) -> Program | None:
         if self._backend not in ("auto", "aot"):
             return None
@@ -171,24 +195,23 @@ class Maker:
         if entry is None:
             return None
         self._count(loaded=1)
-        return Program(load_package(str(entry.path)), recorded.lifted, recorded.structure)
+        return Program.of(recorded, load_package(str(entry.path)))
 
-    def _built(self, call: Call, recorded: Capture) -> Program | Building | None:
+    def _built(self, call: Call, recorded: Capture) -> Program | Building:
         backend = self._backend
         if backend in ("auto", "aot") and find_compiler() is None:
             raise UnrecordableError("no C++ compiler was found (g++, or the one that CXX names)")
         name = package_name(recorded, call.reached.packages)
         if backend == "auto" and can_build_in_background():
             return Building(recorded, name, self._cache)
-        self._require_repeatable(call, recorded)
         self._count(captured=1, built=1)
         if backend == "eager":
             graph = recorded.graph
-            return Program(lambda inputs: graph(*inputs), recorded.lifted, recorded.structure)
+            return Program.of(recorded, lambda inputs: graph(*inputs))
         run = (
             build_inductor(recorded.graph, recorded.inputs) if backend == "inductor" else self._package(recorded, name)
         )
-        return Program(run, recorded.lifted, recorded.structure)
+        return Program.of(recorded, run)
 
     def _package(self, recorded: Capture, name: str) -> Callable[[list[Tensor]], Any]:
         """Build a package, on disk where that is possible."""

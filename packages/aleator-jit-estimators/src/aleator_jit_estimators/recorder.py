@@ -85,12 +85,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
             if not isinstance(each, Tensor):
                 raise UnrecordableError(f"the step gives {each!r}, where a graph can give tensors only")
         self._graph.output(tuple(self._known(each) for each in outputs))
+        self._graph.eliminate_dead_code()  # keeps draws: a stream must stand where it stands without compiling
         root = torch.nn.Module()
         for name, value in self._literals.items():
             root.register_buffer(name, value)
-        module = GraphModule(root, self._graph)
-        module.graph.eliminate_dead_code()
-        module.recompile()
+        module = GraphModule(root, self._graph)  # takes along the literals that are used
         return module, _digest(module)
 
     def _placeholder(self, name: str) -> Node:
@@ -135,6 +134,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
     def _note(self, result: Any, node: Node, operator_name: str) -> None:  # noqa: ANN401  # what an operator gives
         if isinstance(result, Tensor):
             self._nodes[result] = node
+            node.meta["made"] = result.shape, result.dtype, result.device, result.is_contiguous()
         elif isinstance(result, (list, tuple)):
             for at, each in enumerate(result):
                 if isinstance(each, Tensor):
@@ -163,8 +163,13 @@ def _digest(module: GraphModule) -> str:
     for at, node in enumerate(module.graph.nodes):
         places[node] = at
         named = torch.fx.node.map_arg((node.args, node.kwargs), lambda each: f"%{places[each]}")
-        lines.append(f"{node.op} {node.target if node.op != 'placeholder' else ''} {named!r}")
-    found = hashlib.sha256("\n".join(lines).encode())
-    for _, value in sorted(module.named_buffers()):
-        found.update(f"{value.dtype} {tuple(value.shape)} {value.tolist()!r}".encode())
-    return found.hexdigest()
+        lines.append(f"{node.op} {_shown(node, module)} {named!r}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _shown(node: Node, module: GraphModule) -> str:
+    """Return what a node is, without the names that the order of recording has given."""
+    if node.op == "get_attr":
+        value = module.get_buffer(str(node.target))
+        return f"{value.dtype} {tuple(value.shape)} {value.tolist()!r}"
+    return str(node.target) if node.op == "call_function" else ""
