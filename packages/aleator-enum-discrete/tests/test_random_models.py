@@ -200,7 +200,9 @@ def pairs(draw):
         logits = torch.randn(shape, dtype=torch.float64, generator=source)
         chosen[site.name] = replace(site, parents=parents, logits=logits)
         guide.append(chosen[site.name])
-        sequential = not site.plates and list(marks.values()).count("sequential") < 3 and draw(st.booleans())
+        # A sequential site with a parallel one before it: test_sequential_given_parallel.py.
+        before = all(marks[parent.name] == "sequential" for parent in parents)
+        sequential = not site.plates and before and list(marks.values()).count("sequential") < 3 and draw(st.booleans())
         marks[site.name] = "sequential" if sequential else "parallel"
     assume(guide)
     return program, Program(program.sizes, tuple(guide), scale=program.scale), marks

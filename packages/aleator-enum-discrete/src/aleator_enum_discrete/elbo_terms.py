@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from aleator_enum_discrete.enum_messenger import CHOSEN
 from aleator_enum_discrete.enumerated_dims import ENUMERATED
 from aleator_enum_discrete.expectation import Cost, Weight, ancestors, expect
 from aleator_enum_discrete.memory_limit import memory_budget
-from aleator_enum_discrete.model_sum import component_sums, depends_on, total_scale
+from aleator_enum_discrete.model_sum import ComponentPart, component_parts, depends_on, total_scale
 from aleator_enum_discrete.named_factors import NamedFactor, domain_of, enumerated_sites, named_factors
 from aleator_enum_discrete.tables import Domain
 from aleator_svi_elbo import ParticleTerms
@@ -23,26 +23,52 @@ from aleator_svi_elbo.tracing import PARTICLES
 if TYPE_CHECKING:
     from aleator.trace import Trace
 
-__all__ = ["enumerated_terms"]
+__all__ = ["EnumeratedPair", "enumerated_terms"]
+
+
+class EnumeratedPair(NamedTuple):
+    """The factors of a pair, and what is enumerated in it.
+
+    Attributes:
+        model, guide: the factors, by site.
+        domain: all enumerated sites, and all plates.
+        of_model, of_guide: the enumerated sites by side.
+    """
+
+    model: Mapping[str, NamedFactor]
+    guide: Mapping[str, NamedFactor]
+    domain: Domain
+    of_model: tuple[str, ...]
+    of_guide: tuple[str, ...]
+
+    @staticmethod
+    def of(model_trace: Trace, guide_trace: Trace) -> EnumeratedPair:
+        """Score the sites of a pair, and name the dims of their factors."""
+        model, guide = named_factors(model_trace), named_factors(guide_trace)
+        sites = {**enumerated_sites(model_trace), **enumerated_sites(guide_trace)}
+        frames = {frame for side in (model, guide) for each in side.values() for frame in each.site.frames}
+        of_model = tuple(name for name in sites if name not in guide)
+        of_guide = tuple(name for name in sites if name in guide)
+        return EnumeratedPair(model, guide, domain_of(sites, frames), of_model, of_guide)
+
+    def parts(self) -> Iterator[ComponentPart]:
+        """Yield the components of the model's sum."""
+        summed = dict.fromkeys(self.of_model)
+        inside = [each for each in self.model.values() if depends_on(each, summed)]
+        if inside:
+            yield from component_parts(inside, self.domain, summed, self.of_guide)
 
 
 def enumerated_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
     """Return log p - log q summed over what is enumerated: one tensor, whose value and gradients are the bound's."""
-    model, guide = named_factors(model_trace), named_factors(guide_trace)
-    sites = {**enumerated_sites(model_trace), **enumerated_sites(guide_trace)}
-    frames = {frame for side in (model, guide) for each in side.values() for frame in each.site.frames}
-    domain = domain_of(sites, frames)
-    of_guide = [name for name in sites if name in guide]
-    of_model = {name: each for name, each in sites.items() if name not in guide}
-    budget = memory_budget([*model.values(), *guide.values()])
+    pair = EnumeratedPair.of(model_trace, guide_trace)
+    guide = pair.guide
+    budget = memory_budget([*pair.model.values(), *guide.values()])
     upstream = _upstream(guide)
-    costs = [
-        *_model_costs(model, domain, of_model, of_guide, upstream, budget),
-        *(_guide_cost(each, upstream) for each in guide.values()),
-    ]
+    costs = [*_model_costs(pair, upstream, budget), *(_guide_cost(each, upstream) for each in guide.values())]
     weights = [weight for each in guide.values() if (weight := _weight(each)) is not None]
-    kept = PARTICLES if any(name == PARTICLES for name, _ in domain.plates) else None
-    terms = expect(costs, weights, domain.only(of_guide), kept, budget)
+    kept = PARTICLES if any(name == PARTICLES for name, _ in pair.domain.plates) else None
+    terms = expect(costs, weights, pair.domain.only(pair.of_guide), kept, budget)
     total = _total(list(terms.values()))
     return ParticleTerms(total, total, total.new_zeros(total.shape), Terms(terms), plates=frozenset())
 
@@ -100,23 +126,14 @@ def _parents(members: Iterable[NamedFactor], upstream: Upstream) -> frozenset[st
     return frozenset().union(*(upstream[name] for name in direct if name in upstream))
 
 
-def _model_costs(
-    model: Mapping[str, NamedFactor],
-    domain: Domain,
-    summed: Mapping[str, object],
-    of_guide: Sequence[str],
-    upstream: Upstream,
-    budget: int | None,
-) -> Iterator[Cost]:
-    inside = []
-    for each in model.values():
-        if depends_on(each, summed):
-            inside.append(each)
-        else:
+def _model_costs(pair: EnumeratedPair, upstream: Upstream, budget: int | None) -> Iterator[Cost]:
+    inside: set[str] = set()
+    for part in pair.parts():
+        inside.update(member.site.name for member in part.members)
+        yield Cost("model", part.title, part.log_sum(budget), part.scale, _parents(part.members, upstream))
+    for name, each in pair.model.items():
+        if name not in inside:
             yield _cost("model", each, each.factor.log_prob, upstream)
-    if inside:
-        for component in component_sums(inside, domain, summed, of_guide, budget):
-            yield Cost("model", component.name, component.table, component.scale, _parents(component.members, upstream))
 
 
 def _guide_cost(each: NamedFactor, upstream: Upstream) -> Cost:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from aleator_enum_discrete.tables import Domain, Table
 if TYPE_CHECKING:
     from aleator.infer import Factor
 
-__all__ = ["ComponentSum", "component_sums", "depends_on", "model_tables", "total_scale"]
+__all__ = ["ComponentPart", "component_parts", "depends_on", "model_tables", "total_scale"]
 
 
 def model_tables(factors: Sequence[NamedFactor], summed: Mapping[str, object]) -> list[Table]:
@@ -27,20 +27,30 @@ def model_tables(factors: Sequence[NamedFactor], summed: Mapping[str, object]) -
     return [each.table(_law(each.factor) if each.site.name in summed else each.factor.log_prob) for each in factors]
 
 
-class ComponentSum(NamedTuple):
-    """The logarithm of one component's sum, over what the guide enumerated.
+class ComponentPart(NamedTuple):
+    """One component of a model: what is summed together, and over what the logarithm of the sum is.
 
     Attributes:
-        name: the sites that were summed out: the only one, or the first and the last.
-        table: its values.
+        title: the sites that are summed out: the only one, or the first and the last.
+        tables: its factors.
+        domain: its sites, those that the guide enumerated included.
+        component: which of them are summed, and which are kept.
         scale: of all its factors.
-        members: its factors.
+        members: its factors, by site.
     """
 
-    name: str
-    table: Table
+    title: str
+    tables: list[Table]
+    domain: Domain
+    component: Component
     scale: Tensor | float
     members: tuple[NamedFactor, ...]
+
+    def log_sum(self, memory_budget: int | None) -> Table:
+        """Return the logarithm of the sum, over the plates around the component and what the guide enumerated."""
+        output = self.component.output
+        values = contract(self.tables, self.domain, output, memory_budget=memory_budget)
+        return Table(values, output, self.component.plates)
 
 
 def depends_on(each: NamedFactor, summed: Mapping[str, object]) -> bool:
@@ -55,21 +65,16 @@ def _law(factor: Factor) -> Tensor:
     return factor.log_prob if factor.score is None else factor.score
 
 
-def component_sums(
-    factors: Sequence[NamedFactor],
-    domain: Domain,
-    summed: Mapping[str, object],
-    kept: Sequence[str],
-    memory_budget: int | None = None,
-) -> list[ComponentSum]:
-    """Return the logarithm of each component's sum, over what the guide enumerated.
+def component_parts(
+    factors: Sequence[NamedFactor], domain: Domain, summed: Mapping[str, object], kept: Sequence[str]
+) -> Iterator[ComponentPart]:
+    """Part the factors of a model into components.
 
     Args:
-        factors: those of the model that depend on sites that are summed out.
+        factors: those that depend on sites that are summed out.
         domain: all enumerated sites, and all plates.
         summed: the model's enumerated sites.
         kept: the guide's.
-        memory_budget: see :func:`contract`.
 
     Raises:
         UnsupportedModelError: scales that differ within a component, or a site of the guide inside a plate that the
@@ -78,17 +83,13 @@ def component_sums(
     tables = model_tables(factors, summed)
     inner = domain.only([*summed, *(name for name in kept if any(name in table.names for table in tables))])
     names = [variable.name for variable in inner.variables if variable.name not in summed]
-    sums = []
     for component in components(tables, inner, names):
         members = tuple(factors[place] for place in component.tables)
         _check_guide_sites(component, inner, members)
         scale = _common_scale(component, members)
         within = inner.only([*component.variables, *component.kept])
         chosen = [tables[place] for place in component.tables]
-        values = contract(chosen, within, component.output, memory_budget=memory_budget)
-        table = Table(values, component.output, component.plates)
-        sums.append(ComponentSum(_title(component), table, scale, members))
-    return sums
+        yield ComponentPart(_title(component), chosen, within, component, scale, members)
 
 
 def _title(component: Component) -> str:

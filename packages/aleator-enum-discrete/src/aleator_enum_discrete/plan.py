@@ -9,7 +9,7 @@ from typing import TypeAlias, final
 
 from aleator.errors import UnsupportedModelError
 
-__all__ = ["ChainSum", "Join", "MatrixForm", "Plan", "PlanCost", "PlateProduct", "Step"]
+__all__ = ["ChainSum", "Join", "MatrixForm", "Plan", "PlanCost", "PlateProduct", "Step", "readable_bytes"]
 
 
 @final
@@ -131,8 +131,8 @@ class PlanCost:
             return
         culprits = ", ".join(f"{name!r} ({sizes[name]})" for name in self.largest_names)
         raise UnsupportedModelError(
-            f"the exact sum needs {_readable(needed)} at once, more than its budget of {_readable(budget)}; "
-            f"its largest table, {_readable(self.largest * bytes_per_element)}, is over {culprits}; "
+            f"the exact sum needs {readable_bytes(needed)} at once, more than its budget of {readable_bytes(budget)}; "
+            f"its largest table, {readable_bytes(self.largest * bytes_per_element)}, is over {culprits}; "
             f"give fewer of these sites to enumeration, fewer values, or a larger memory budget"
         )
 
@@ -201,7 +201,8 @@ def measure(
     return PlanCost(multiplications, largest, largest_names, peak, saved)
 
 
-def _readable(count: int) -> str:
+def readable_bytes(count: int) -> str:
+    """Return a number of bytes as people say it."""
     value: float = count
     units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"]
     while value >= 1024 and len(units) > 1:

@@ -11,6 +11,7 @@ from aleator.errors import AleatorWarning
 from aleator.plugins import Capabilities
 from aleator_enum_discrete.elbo_terms import enumerated_terms
 from aleator_enum_discrete.enumerated_runs import trace_enumerated
+from aleator_enum_discrete.explanation import explained_sites, explained_sums
 from aleator_svi_elbo import ELBO, ParticleTerms
 from aleator_svi_elbo.tracing import Pair
 
@@ -87,6 +88,18 @@ class TraceEnum_ELBO(ELBO):  # the field's name for it
     def particle_terms(self, model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
         """Return the expectation of log p - log q under what is enumerated; its gradient is that of the bound."""
         return enumerated_terms(model_trace, guide_trace)
+
+    def explain_run(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> tuple[Trace, Trace] | None:  # noqa: ANN401  # the programs' own
+        """Run the programs under enumeration, the first of the sequential values alone."""
+        return trace_enumerated(self, model, guide, args, kwargs).pairs[0]
+
+    def explain_sites(self, model_trace: Trace, guide_trace: Trace) -> Mapping[str, Mapping[str, str]]:
+        """Return how each site is enumerated and, where it is drawn, differentiated."""
+        return explained_sites(model_trace, guide_trace)
+
+    def explain_sums(self, model_trace: Trace, guide_trace: Trace) -> Sequence[str]:
+        """Return the order in which each sum of the model is done, with its multiplications and memory."""
+        return explained_sums(model_trace, guide_trace)
 
     def compute_marginals(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401  # the programs' own
         """Return the posterior of each site that the model enumerates, given the guide's draws and the data.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -86,6 +86,18 @@ class AbstractEstimator(ABC):
             By site and column: ``"gradient"``, ``"kl"``, ``"score costs"``, ``"baseline"``, or a column of its own.
         """
         return {}
+
+    def explain_run(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> tuple[Trace, Trace] | None:  # noqa: ANN401  # the programs' own
+        """Run the programs as an estimate does, for ``aleator.infer.explain``: the model's trace, and the guide's.
+
+        Returns:
+            ``None`` where an estimate runs them plainly; ``explain`` then does it, and finds their structure.
+        """
+        return None
+
+    def explain_sums(self, model_trace: Trace, guide_trace: Trace) -> Sequence[str]:
+        """Return what ``explain`` should say below the table, a line each: what else is computed, and at what cost."""
+        return ()
 
     @final
     def loss(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401  # the programs' own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -85,10 +85,17 @@ def explain(model: Program, guide: Program, estimator: AbstractEstimator, /, *ar
     """
     problems: dict[str, None] = {}
     columns: Columns = {}
+    sums: Sequence[str] = ()
+    own = None
     with randomness.preserve(), _copied_store(), torch.enable_grad():
         with Run(checks=PendingChecks(keep=False)):
-            model_trace, guide_trace = _trace(model, guide, estimator, args, kwargs, problems)
-            columns = _judge(model, guide, estimator, args, kwargs, model_trace, guide_trace, problems)
+            with _noting(problems):
+                own = estimator.explain_run(model, guide, *args, **kwargs)
+            model_trace, guide_trace = own or _trace(model, guide, estimator, args, kwargs, problems)
+            plain = (model, guide, args, kwargs) if own is None else None
+            columns = _judge(estimator, plain, model_trace, guide_trace, problems)
+            with _noting(problems):
+                sums = estimator.explain_sums(model_trace, guide_trace) if own is not None else ()
         with _noting(problems), Run():
             estimator.estimate(model, guide, *args, **kwargs)
     found = tuple(problems)
@@ -98,7 +105,7 @@ def explain(model: Program, guide: Program, estimator: AbstractEstimator, /, *ar
         for site in trace.nodes.values()
         if site.type == "sample" and not is_deterministic(site)
     ]
-    return Explanation(repr(estimator), tuple(rows), found)
+    return Explanation(repr(estimator), tuple(rows), found, tuple(sums))
 
 
 def _trace(
@@ -122,11 +129,8 @@ def _trace(
 
 
 def _judge(
-    model: Program,
-    guide: Program,
     estimator: AbstractEstimator,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    plain: tuple[Program, Program, tuple[Any, ...], Mapping[str, Any]] | None,
     model_trace: Trace,
     guide_trace: Trace,
     problems: dict[str, None],
@@ -140,7 +144,8 @@ def _judge(
         with _noting(problems):
             check_shapes(trace, role)
     with _noting(problems):
-        annotate(model, guide, args, kwargs, model_trace, guide_trace)
+        if plain is not None:
+            annotate(*plain, model_trace, guide_trace)
         return estimator.explain_sites(model_trace, guide_trace)
     return {}
 

@@ -60,14 +60,18 @@ class Explanation:
         estimator: the estimator, as it shows itself.
         rows: the sites of the guide, then those of the model.
         problems: what the first step would raise; empty where it would go through.
+        sums: what is computed beside the sites' terms, and at what cost.
     """
 
     estimator: str
     rows: tuple[SiteRow, ...]
     problems: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [self.estimator, *_table([_cells(row) for row in self.rows])]
+        if self.sums:
+            lines += ["", *self.sums]
         if self.problems:
             lines += ["", "The first step would raise:", *(f"- {problem}" for problem in self.problems)]
         return "\n".join(lines)
