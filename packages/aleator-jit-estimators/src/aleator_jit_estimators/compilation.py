@@ -9,6 +9,7 @@ from aleator_jit_estimators.compiled_estimator import AbstractCompiledEstimator,
 from aleator_jit_estimators.compiled_step import CompiledStep, checked_backend
 from aleator_jit_estimators.report import CompileReport
 from aleator_svi_elbo.functional_svi import SVI
+from aleator_svi_elbo.whole_step import WholeStep
 
 __all__ = ["compile", "compile_report"]
 
@@ -19,14 +20,19 @@ T = TypeVar("T", bound=AbstractEstimator)
 def compile(target: SVI, backend: str = ...) -> SVI: ...
 @overload
 def compile(target: AbstractEstimator, backend: str = ...) -> CompiledEstimator: ...
-def compile(target: SVI | AbstractEstimator, backend: str = "auto") -> SVI | CompiledEstimator:  # the field's word
+@overload
+def compile(target: WholeStep, backend: str = ...) -> CompiledStep: ...
+def compile(
+    target: SVI | AbstractEstimator | WholeStep, backend: str = "auto"
+) -> SVI | CompiledEstimator | CompiledStep:  # the field's word
     """Return a compiled twin: of a functional SVI its ``update`` as a whole, of an estimator its loss and gradient.
 
     Code is built at the first call with new shapes, dtypes or static values, and kept on disk for later processes.
     Where a program cannot be compiled, that is said once and it runs as it is; results are the same.
 
     Args:
-        target: a functional SVI, or any estimator.
+        target: a functional SVI, any estimator, or a whole step with what it was made of (``SVI(..., compile=True)``
+            takes its own).
         backend: ``"auto"``, an ahead-of-time package built by a child process while the first steps run as they are;
             ``"aot"``, the same, waited for (a C++ compiler is needed to build one, not to load it); ``"inductor"``,
             through Inductor in this process; ``"eager"``, the recorded graph node by node.
@@ -56,9 +62,11 @@ def compile(target: SVI | AbstractEstimator, backend: str = "auto") -> SVI | Com
         return target.with_step(CompiledStep(target.step_function, origins, chosen))
     if isinstance(target, AbstractEstimator):
         return CompiledEstimator(target, chosen)
+    if isinstance(target, WholeStep):
+        return CompiledStep(target.step, target.origins, chosen)
     raise TypeError(
         f"compile expects a functional SVI (aleator.infer.functional.SVI) or an estimator, but found "
-        f"{type(target).__name__}; for the stateful SVI compile its loss: SVI(..., loss=compile(Trace_ELBO()))"
+        f"{type(target).__name__}; for the stateful SVI write SVI(..., compile=True)"
     )
 
 

@@ -15,17 +15,15 @@ import aleator
 from aleator.infer import AbstractEstimator, Capabilities, Estimate
 from aleator.infer.estimator import Program
 from aleator.infer.step import ParamRecorder, Step, differentiate
-from aleator.messenger import Messenger
 from aleator.params import current_store
 from aleator.randomness import is_interpreted
 from aleator.runtime import STACK, Run
 from aleator.validation import PendingChecks
 from aleator_jit_estimators.compiled_step import Backend, CompiledStep, checked_backend
-from aleator_jit_estimators.making import NewParameterError
 from aleator_jit_estimators.report import CompileReport, total
+from aleator_svi_elbo.whole_step import NewParameterError, NewParameters
 
 if TYPE_CHECKING:
-    from aleator.sites import Site
     from aleator.trace import Trace
 
 __all__ = ["AbstractCompiledEstimator", "CompiledEstimator"]
@@ -161,18 +159,6 @@ def _identity(program: Any) -> Any:  # noqa: ANN401  # a program
     return id(program)
 
 
-@final
-class _NewParameters(Messenger):
-    """Refuses parameters that are not among the step's inputs: their gradient would be lost."""
-
-    def __init__(self, known: Mapping[str, Tensor]) -> None:
-        self._known = known
-
-    def postprocess_param(self, site: Site) -> None:
-        if site.name not in self._known:
-            raise NewParameterError(site.name)
-
-
 def _gradient_step(estimator: AbstractEstimator, model: Any, guide: Any) -> Step:  # noqa: ANN401  # programs
     """Return loss, gradients and buffers in the form of a step that moves nothing."""
 
@@ -184,7 +170,7 @@ def _gradient_step(estimator: AbstractEstimator, model: Any, guide: Any) -> Step
     ) -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:
         leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
         run, bound = Run(checks=PendingChecks(keep=False)), current_store().bind(leaves, buffers)
-        with run, bound, _NewParameters(leaves), torch.enable_grad():
+        with run, bound, NewParameters(leaves), torch.enable_grad():
             result = differentiate(estimator, model, guide, args[0], args[1])
         return dict(result.grads), opt_state, {**buffers, **result.updates}, result.loss
 

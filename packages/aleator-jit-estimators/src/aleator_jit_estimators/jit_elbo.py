@@ -67,8 +67,13 @@ class AbstractJitELBO(AbstractCompiledEstimator, ABC):
 
     @final
     def loss_and_surrogate_loss(
-        self, model: Program, guide: Program, /, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:  # the programs' own
+        self,
+        model: Program,
+        guide: Program,
+        /,
+        *args: Any,  # noqa: ANN401  # the programs' own
+        **kwargs: Any,  # noqa: ANN401  # the programs' own
+    ) -> tuple[Tensor, Tensor]:
         """Return the loss, detached, and a scalar whose gradient estimates that of the loss."""
         with Run():
             estimate = self.estimate(model, guide, *args, **kwargs)

@@ -76,7 +76,8 @@ class Block:
 
     def _may_wait(self) -> bool:
         training = self._training
-        reads_itself = training.optimizer.requires_closure or self._evaluation.loss_and_grads is not None
+        is_compiled = training.compiled is not None
+        reads_itself = training.optimizer.requires_closure or self._evaluation.loss_and_grads is not None or is_compiled
         return not reads_itself and reads_are_costly(training.leaves)
 
     def _step(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
 import torch
 from tqdm.auto import tqdm
 
+from aleator.errors import AleatorWarning
 from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
 from aleator.optim import Schedule, Scheduled
@@ -18,6 +20,7 @@ from aleator.trace import Trace
 from aleator_posterior import TracePosterior
 from aleator_svi_elbo.blocks import Block
 from aleator_svi_elbo.checkpoint import RunState, read_run, write_run
+from aleator_svi_elbo.compiled_training import CompiledTraining
 from aleator_svi_elbo.early_stopping import EarlyStopping
 from aleator_svi_elbo.evaluation import Evaluation, Program
 from aleator_svi_elbo.losses import as_estimator, checked_optimizer
@@ -48,6 +51,10 @@ class SVI(TracePosterior):
         callback_every: how many steps lie between two calls.
         early_stopping: an ``EarlyStopping``.
         scheduler: a schedule of ``aleator.optim``; ``run`` moves it on by one epoch per step.
+        compile: ``True``, or a backend of ``aleator.infer.compile`` (``"auto"``, ``"aot"``, ``"inductor"``,
+            ``"eager"``): whole steps by compiled code; needs aleator-jit-estimators. Values are then not validated; a
+            step that gives NaN is taken again as it is, which says why. Where the optimizer has no pure form, loss and
+            gradient are compiled.
 
     Attributes:
         losses: the loss of every step of ``run`` so far.
@@ -55,6 +62,8 @@ class SVI(TracePosterior):
 
     Raises:
         TypeError: an unknown keyword, an optimizer in the place of the loss or a loss in that of the optimizer.
+        ValueError: ``compile`` beside ``loss_and_grads``, or an unknown backend.
+        MissingPluginError: ``compile`` without aleator-jit-estimators.
 
     Example:
         >>> import torch, aleator
@@ -88,6 +97,7 @@ class SVI(TracePosterior):
         callback_every: int = 100,
         early_stopping: EarlyStopping | None = None,
         scheduler: Schedule | None = None,
+        compile: bool | str = False,
     ) -> None:
         super().__init__()
         _require_callable(model=model, guide=guide)
@@ -110,6 +120,7 @@ class SVI(TracePosterior):
         source = rng if rng is None or isinstance(rng, RandomSource) else RandomSource(rng)
         self._training = Training(self.optim, source)
         self.losses: list[float] = []
+        self._compile(compile)
 
     @property
     def steps_taken(self) -> int:
@@ -152,6 +163,18 @@ class SVI(TracePosterior):
                     break
         super().run(*args, **kwargs)
         return self
+
+    def compile_report(self) -> Any:  # noqa: ANN401  # of a distribution that this one does not need
+        """Return what compiling came to so far: how many graphs, in which time, and why steps run uncompiled.
+
+        Raises:
+            TypeError: nothing here is compiled.
+        """
+        compiled = self._training.compiled
+        report = getattr(self.loss if compiled is None else compiled.compiled, "report", None)
+        if report is None:
+            raise TypeError("this SVI is not compiled; make it with compile=True, or its loss by aleator.infer.compile")
+        return report
 
     def scheduler_step(self, loss: float | None = None) -> None:
         """Move the optimizer's schedule on by one epoch; does nothing where it has none.
@@ -208,6 +231,26 @@ class SVI(TracePosterior):
                 with ReplayMessenger(trace=guide_trace):
                     model_trace = TraceMessenger()(self.model).get_trace(*args, **kwargs)
             yield model_trace, 0.0
+
+    def _compile(self, wish: bool | str) -> None:
+        """Have whole steps compiled; with an optimizer that has no pure form, loss and gradient."""
+        if wish is False:
+            return
+        backend = "auto" if wish is True else wish
+        if self.loss_and_grads is not None:
+            raise ValueError("SVI: compile= and loss_and_grads= exclude each other; give the loss as an estimator")
+        if self.optim.has_pure_form:
+            self._training.compiled = CompiledTraining(self._evaluation((), {}), self._training, backend)
+            return
+        from aleator.infer import compile  # as in CompiledTraining
+
+        self.loss = compile(self.loss, backend=backend)
+        warnings.warn(
+            f"SVI: {self.optim.name} has no pure form, so loss and gradient are compiled and its own step is not; "
+            f"use an optimizer of aleator.optim",
+            AleatorWarning,
+            stacklevel=3,
+        )
 
     def _evaluation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Evaluation:
         return Evaluation(self.loss, self.loss_and_grads, self.model, self.guide, args, kwargs)

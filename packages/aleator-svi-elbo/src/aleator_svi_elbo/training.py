@@ -15,6 +15,7 @@ from aleator.infer.step import Gradients
 from aleator.optim import Optimizer, OptimizerState
 from aleator.optim.optimizer import Closure
 from aleator.randomness import RandomSource, rng
+from aleator_svi_elbo.compiled_training import CompiledTraining
 from aleator_svi_elbo.evaluation import Evaluation
 from aleator_svi_elbo.memory import BufferMemory, RunMemory
 from aleator_svi_elbo.streams import StreamPosition
@@ -32,16 +33,18 @@ class Training:
         source: the run's own source of randomness, or ``None`` where it draws from the context's.
 
     Attributes:
+        compiled: takes steps by compiled code where it can; ``None`` in a run that is not compiled.
         state: what the optimizer remembers.
         leaves: the parameters that it remembers it of, by name.
         steps_taken: the number of steps.
     """
 
-    __slots__ = ("leaves", "optimizer", "source", "state", "steps_taken")
+    __slots__ = ("compiled", "leaves", "optimizer", "source", "state", "steps_taken")
 
     def __init__(self, optimizer: Optimizer, source: RandomSource | None) -> None:
         self.optimizer = optimizer
         self.source = source
+        self.compiled: CompiledTraining | None = None
         self.state: OptimizerState = optimizer.init({})
         self.leaves: dict[str, Tensor] = {}
         self.steps_taken = 0
@@ -59,9 +62,15 @@ class Training:
         with self.randomness():
             if self.optimizer.requires_closure:
                 return self._step_by_closure(evaluation)
-            result, checks = evaluation.gradients()
-            loss = verified_loss(result, checks)
-            self.apply(result)
+            if self.compiled is not None:
+                return self.compiled.step(self, evaluation)
+            return self.step_uncompiled(evaluation)
+
+    def step_uncompiled(self, evaluation: Evaluation) -> float:
+        """Take one step as it is; raises as :meth:`step` does."""
+        result, checks = evaluation.gradients()
+        loss = verified_loss(result, checks)
+        self.apply(result)
         return loss
 
     def apply(self, result: Gradients, closure: Closure | None = None) -> None:
