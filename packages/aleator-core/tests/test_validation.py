@@ -88,12 +88,13 @@ def test_the_owner_of_the_notes_evaluates_them():
         checks.raise_culprit()
 
 
-def test_data_that_held_are_not_checked_again():
+@pytest.mark.parametrize("event_dim", [0, 1])
+def test_data_that_held_are_not_checked_again(event_dim):
     """A cache: the same tensor in every step of a full-batch run; a changed tensor is checked anew."""
     data = torch.tensor([1.0, 2.0])
 
     def model():
-        aleator.sample("x", dist.Gamma(1.0, 1.0).expand([2]), obs=data)
+        aleator.sample("x", dist.Gamma(1.0, 1.0).expand([2]).to_event(event_dim), obs=data)
         return len(PENDING.get().notes)
 
     assert handlers.trace(model)() == 1

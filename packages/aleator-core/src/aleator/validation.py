@@ -237,6 +237,9 @@ def check_support(name: str, support: Constraint, value: Tensor, mask: Tensor | 
     Raises:
         SupportError: outside a run, where it does not.
     """
+    while mask is None and isinstance(support, constraints.independent):
+        # All elements must hold, so that the dims of an event do not matter; the part is the same object every time.
+        support = support.base_constraint
     pending = PENDING.get()
     if pending is not None:
         if pending.keep and not _KNOWN_GOOD.holds(value, support):

@@ -15,6 +15,7 @@ from torch.types import _size
 from aleator import randomness
 from aleator.distributions.arguments import SCALAR, Argument, as_argument, check_arguments, constant
 from aleator.distributions.distribution import ExponentialFamily
+from aleator.distributions.own_derivatives import bernoulli_log_prob, own_derivative_pays
 from aleator.distributions.probabilities import BinaryProbabilities, clamp_probs
 from aleator.distributions.transformed import ClosedForm
 
@@ -44,12 +45,18 @@ class Bernoulli(BinaryProbabilities, ExponentialFamily, torch_distributions.Bern
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-probability, over the joint shape of value and batch."""
+        if self._given == "logits" and isinstance(value, Tensor):
+            # log sigma(l) - (1 - x) l: the value, mostly data and small, is shifted, not the logits turned.
+            logits, shift = self._raw_logits(), value + -1.0
+            if shift.shape != self._batch_shape:
+                shift = self._aligned(shift)
+            if own_derivative_pays(shift, logits):
+                return bernoulli_log_prob(logits, shift)
+            return torch.addcmul(functional.logsigmoid(logits), logits, shift)
         if value.__class__ is not Tensor or value.shape != self._batch_shape:
             value = self._aligned(value)
         if self._given == "logits":
-            # log sigma(l) - (1 - x) l: the value, mostly data and small, is shifted, not the logits turned.
-            logits = self._raw_logits()
-            return torch.addcmul(functional.logsigmoid(logits), logits, value + -1.0)
+            return self.log_prob(value)
         probs = clamp_probs(self._stated())
         if value.dtype != probs.dtype:
             value = value.to(probs.dtype)

@@ -13,6 +13,7 @@ from torch.distributions.transforms import AbsTransform, ExpTransform, Transform
 from torch.types import _size
 
 from aleator import randomness
+from aleator.distributions import own_derivatives
 from aleator.distributions.arguments import (
     SCALAR,
     Argument,
@@ -26,6 +27,7 @@ from aleator.distributions.arguments import (
     shifted,
 )
 from aleator.distributions.distribution import ExponentialFamily
+from aleator.distributions.own_derivatives import own_derivative_pays
 from aleator.distributions.transformed import ClosedForm
 
 __all__ = ["HalfNormal", "LogNormal", "Normal"]
@@ -42,17 +44,20 @@ def normal_log_prob(value: Tensor, loc: Argument, scale: Argument, shift: float 
     With tensors this takes five kernels, two of them at the size of the scale; with a number as scale two, and with
     the standard normal one.
     """
-    difference = residual(value, loc)
     constant = shift - _HALF_LOG_TWO_PI
+    if isinstance(scale, Tensor) and isinstance(loc, Tensor) and own_derivative_pays(value, loc, scale):
+        return own_derivatives.normal_log_prob(value, loc, scale, operand(constant, scale))
+    difference = residual(value, loc)
     if isinstance(scale, Tensor):
         standard = difference / scale
         return torch.addcmul(operand(constant, scale) - scale.log(), standard, standard, value=-0.5)
     if not difference.is_floating_point():
         difference = difference.to(torch.get_default_dtype())
     half_precision = -0.5 / (scale * scale) if scale else math.nan
-    return torch.addcmul(
-        operand(constant - log_of_number(scale), difference), difference, difference, value=half_precision
-    )
+    log_factor = operand(constant - log_of_number(scale), difference)
+    if own_derivative_pays(difference):
+        return own_derivatives.normal_log_prob_at_precision(difference, log_factor, half_precision)
+    return torch.addcmul(log_factor, difference, difference, value=half_precision)
 
 
 def zero_below(value: Tensor, log_prob: Tensor) -> Tensor:
