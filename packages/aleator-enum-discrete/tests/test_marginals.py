@@ -104,3 +104,16 @@ def test_a_weighted_sum_drops_what_has_no_weight():
     by_weight, by_value = torch.autograd.grad(total, (weights, values))
     torch.testing.assert_close(by_weight, torch.tensor([1.0, 2.0, 0.0], dtype=torch.float64))
     torch.testing.assert_close(by_value, torch.tensor([0.25, 0.75, 0.0], dtype=torch.float64))
+
+
+def test_a_narrow_table_does_not_narrow_the_answer():
+    """A table of zeros in float32, as a hidden site gives it, may stand first, or be the only one over a variable."""
+    wide = Table(torch.tensor([0.1, 0.9], dtype=torch.float64).log(), ("a",))
+    pair = Table(torch.full((2, 40), 0.25, dtype=torch.float64).log(), ("a", "b"))
+    matrix = Table(torch.zeros(40, 40, 2), ("b", "c", "a"))
+    narrow = [Table(torch.zeros(2), ("a",)), Table(torch.zeros(40), ("b",)), matrix]
+    tables = [*narrow, wide, pair]
+    found = marginalize(tables, Domain.of(tables, {"a": 2, "b": 40, "c": 40}))
+    assert found.total.dtype == torch.float64
+    torch.testing.assert_close(found.variables["a"].values, wide.values.exp(), rtol=1e-15, atol=1e-15)
+    assert all(table.values.dtype == torch.float64 for table in found.variables.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import final
 
 import torch
@@ -91,13 +92,17 @@ def plan_contraction(
 
 
 def with_all_variables(tables: Sequence[Table], domain: Domain, semiring: Semiring) -> list[Table]:
-    """Return the tables, and a table of ones for each variable that none of them is over."""
+    """Return the tables in one dtype, the widest, and a table of ones for each variable that none of them is over."""
     met = {name for table in tables for name in table.names}
     like = tables[0].values if tables else torch.empty(())
+    dtype = reduce(torch.promote_types, (table.values.dtype for table in tables), like.dtype)
     return [
-        *tables,
         *(
-            Table(like.new_full((variable.size,), semiring.one), (variable.name,), variable.plates)
+            table if table.values.dtype == dtype else Table(table.values.to(dtype), table.names, table.plates)
+            for table in tables
+        ),
+        *(
+            Table(like.new_full((variable.size,), semiring.one, dtype=dtype), (variable.name,), variable.plates)
             for variable in domain.variables
             if variable.name not in met
         ),
