@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from aleator.infer.step import Step
-from aleator.params import current_store
+from aleator.params import ParamStore, current_store
 from aleator.randomness import is_interpreted
 from aleator.runtime import STACK
 from aleator_jit_estimators.background import Building
@@ -21,8 +21,10 @@ from aleator_jit_estimators.kinds import ATOMS
 from aleator_jit_estimators.making import Backend, Call, Maker, Program
 from aleator_jit_estimators.reached import Reached, reach
 from aleator_jit_estimators.report import CompileReport
+from aleator_jit_estimators.state_path import StatePath
 from aleator_jit_estimators.surroundings import surroundings
 from aleator_jit_estimators.watch import describe
+from aleator_svi_elbo.functional_state import SVIState
 
 __all__ = ["Backend", "CompiledStep", "checked_backend"]
 
@@ -66,6 +68,8 @@ class CompiledStep:
         self._programs: dict[tuple[Any, ...], Program | Building | None] = {}
         self._last: _Surveyed | None = None
         self._seen: Reached | None = None
+        self._path: StatePath | None = None
+        self._follows_states = False
 
     @property
     def report(self) -> CompileReport:
@@ -109,7 +113,20 @@ class CompiledStep:
             if not isinstance(program, Program):
                 return None
         outputs = program.outputs(call.tensors, call.reached)
-        return tree_unflatten(outputs, program.structure)  # type: ignore[no-any-return]  # the step's own structure
+        result: Any = tree_unflatten(outputs, program.structure)
+        if self._follows_states and StatePath.fits(program, call, args, result):
+            self._path = StatePath(program, call, args, result, current_store())
+        return result  # type: ignore[no-any-return]  # the step's own structure
+
+    def advance(
+        self, store: ParamStore, state: SVIState, args: tuple[Any, ...], steps: int = 1
+    ) -> tuple[SVIState, list[Tensor]] | None:
+        """Take some steps from a state that this one gave last, and return the state after them and their losses.
+
+        Returns ``None`` for any other state, and where anything has changed: then :meth:`code` sees to it.
+        """
+        self._follows_states = True
+        return None if self._path is None else self._path.take(store, state, args, steps)
 
     def _taken_apart(self, arguments: tuple[Any, ...]) -> Call:
         leaves, structure = tree_flatten(arguments)

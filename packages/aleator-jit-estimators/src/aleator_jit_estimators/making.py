@@ -80,6 +80,10 @@ class Program(NamedTuple):
             inputs.append(self.noise.draw(None if source is None else source.generator()))
             with torch.no_grad():
                 return list(self.run(inputs))
+        return self.drawing(inputs)
+
+    def drawing(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Run code that draws for itself: it knows the process's generator only."""
         with torch.no_grad(), foreign_draw():
             return list(self.run(inputs))
 

@@ -78,6 +78,14 @@ class Noise:
             fill(generator=generator)
         return vector
 
+    def generator(self, state: Tensor) -> torch.Generator:
+        """Return a generator in a state: this thread's, always the same."""
+        generator: torch.Generator | None = getattr(self._local, "generator", None)
+        if generator is None:
+            generator = self._local.generator = torch.Generator()
+        generator.set_state(state)
+        return generator
+
     def _fills(self) -> tuple[Tensor, list[Callable[..., Any]]]:
         vector = torch.empty(self.size, dtype=self.dtype)
         joined: list[Draw] = []

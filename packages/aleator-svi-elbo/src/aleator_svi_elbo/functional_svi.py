@@ -30,6 +30,7 @@ from aleator_svi_elbo.losses import as_estimator, checked_optimizer
 __all__ = ["SVI"]
 
 Arguments = tuple[Any, ...]
+Advance = Callable[..., tuple[SVIState, list[Tensor]] | None]
 
 
 @final
@@ -81,6 +82,7 @@ class SVI:
             ElboLikeLoss(loss, model, guide, dict(kwargs)) if is_function else as_estimator(loss)
         )
         self._step: Step = pure_step(self.loss, self.optim, *self.programs)
+        self._advance: Advance | None = None
         self._store = ParamStore()
 
     def init(
@@ -114,6 +116,10 @@ class SVI:
         self, state: SVIState, model_args: Arguments = (), guide_args: Arguments = ()
     ) -> tuple[SVIState, Tensor]:
         """Return the state after one step, and the loss before it; ``state`` stays as it is."""
+        if self._advance is not None:
+            known = self._advance(self._store, state, (model_args, guide_args))
+            if known is not None:
+                return known[0], known[1][0]
         self._learn_constraints(state, model_args, guide_args)
 
         def step() -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:
@@ -171,10 +177,16 @@ class SVI:
         """Return the state after ``num_steps`` steps, and their losses, of shape ``(num_steps,)``."""
         if num_steps < 0:
             raise ValueError(f"run: num_steps must not be negative, but is {num_steps}")
-        losses = []
-        for _ in range(num_steps):
-            state, loss = self.update(state, model_args, guide_args)
-            losses.append(loss)
+        losses: list[Tensor] = []
+        while len(losses) < num_steps:
+            left = num_steps - len(losses)
+            known = None if self._advance is None else self._advance(self._store, state, (model_args, guide_args), left)
+            if known is None:
+                state, loss = self.update(state, model_args, guide_args)
+                losses.append(loss)
+            else:
+                state = known[0]
+                losses += known[1]
         return state, torch.stack(losses) if losses else torch.zeros(0)
 
     @property
@@ -183,10 +195,15 @@ class SVI:
         return self._step
 
     def with_step(self, step: Step) -> SVI:
-        """Return a twin that knows the same constraints and applies another function as its pure step."""
+        """Return a twin that knows the same constraints and applies another function as its pure step.
+
+        Where the function has a method ``advance(store, state, args, steps=1)``, it is asked first: it returns the
+        state after some steps and their losses, or ``None`` where the steps have to be taken one by one.
+        """
         twin = object.__new__(SVI)
         twin.__dict__.update(self.__dict__)
         twin._step = step
+        twin._advance = getattr(step, "advance", None)
         return twin
 
     def _loss(self, state: SVIState, model_args: Arguments, guide_args: Arguments) -> Tensor:
