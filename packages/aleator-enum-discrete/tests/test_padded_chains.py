@@ -54,9 +54,6 @@ def test_likelihood_and_marginals_of_each_sequence_alone():
     assert estimator.loss(model, guide, data, LENGTHS) == pytest.approx(total, rel=1e-12)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the law of a masked state counts in the maximum: the best future is chosen with it"
-)
 def test_the_best_states_are_those_of_each_sequence_alone():
     """SEMANTICS 41: the mask counts."""
     data = sequences()

@@ -68,7 +68,8 @@ def enumerated_terms(model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
     costs = [*_model_costs(pair, upstream, budget), *(_guide_cost(each, upstream) for each in guide.values())]
     weights = [weight for each in guide.values() if (weight := _weight(each)) is not None]
     kept = PARTICLES if any(name == PARTICLES for name, _ in pair.domain.plates) else None
-    terms = expect(costs, weights, pair.domain.only(pair.of_guide), kept, budget)
+    always = _weighed_always(guide, upstream)
+    terms = expect(costs, weights, pair.domain.only(pair.of_guide), always, kept, budget)
     total = _total(list(terms.values()))
     return ParticleTerms(total, total, total.new_zeros(total.shape), Terms(terms), plates=frozenset())
 
@@ -104,6 +105,17 @@ def _total(terms: list[Tensor]) -> Tensor:
 
 
 Upstream = Mapping[str, frozenset[str]] | None
+
+
+def _weighed_always(guide: Mapping[str, NamedFactor], upstream: Upstream) -> frozenset[str]:
+    """Return the sites that weigh terms which do not depend on them: whose values come one run at a time.
+
+    Such a weight varies with the enumerated sites that it was given, so that theirs go with it.
+    """
+    chosen = [name for name, each in guide.items() if CHOSEN in each.site.stash]
+    before = frozenset().union(*((upstream or {}).get(name, frozenset()) for name in chosen))
+    enumerated = (name for name in before if ENUMERATED in guide[name].site.stash)
+    return frozenset((*chosen, *enumerated))
 
 
 def _upstream(guide: Mapping[str, NamedFactor]) -> Upstream:

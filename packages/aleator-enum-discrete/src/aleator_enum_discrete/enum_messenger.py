@@ -142,7 +142,7 @@ class EnumMessenger(Messenger):
             )
         self.has_enumerated = True
         broadcast_to_frames(site)
-        values = all_values(site, expand=True)
+        values = self._over_plates(site, all_values(site, expand=False))
         place = len(self.choices)
         index = self._given[place].index if place < len(self._given) else 0
         choice = Choice(site.name, index, values.shape[0])

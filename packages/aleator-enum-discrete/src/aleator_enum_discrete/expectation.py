@@ -8,7 +8,7 @@ drawn, ``q / stop(q) / n`` where ``n`` were. A cost is weighed by the sites that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -67,6 +67,7 @@ def expect(
     costs: Sequence[Cost],
     weights: Sequence[Weight],
     domain: Domain,
+    always: Container[str] = (),
     kept: str | None = None,
     memory_budget: int | None = None,
 ) -> dict[tuple[str, str], Tensor]:
@@ -76,6 +77,7 @@ def expect(
         costs: the terms.
         weights: those of the guide's sites.
         domain: the guide's enumerated sites, and all plates.
+        always: the sites that weigh every cost in their plates, whether it depends on them or not.
         kept: the plate along which results are kept apart: that of vectorized particles.
         memory_budget: see :func:`contract`.
 
@@ -83,13 +85,15 @@ def expect(
         UnsupportedModelError: naming a site whose cost lies outside of a plate that it depends on the inside of.
     """
     results: dict[tuple[str, str], Tensor] = {}
-    for included, group in _grouped(costs, weights).items():
+    for included, group in _grouped(costs, weights, always).items():
         chosen = [weight for weight in weights if weight.name in included]
         results.update(_expect_alike(group, chosen, weights, domain, kept, memory_budget))
     return {(cost.side, cost.name): results[cost.side, cost.name] for cost in costs}
 
 
-def _grouped(costs: Sequence[Cost], weights: Sequence[Weight]) -> dict[frozenset[str], list[Cost]]:
+def _grouped(
+    costs: Sequence[Cost], weights: Sequence[Weight], always: Container[str]
+) -> dict[frozenset[str], list[Cost]]:
     """Group costs by the weights that multiply them.
 
     A site whose values come one run at a time weighs all that is in its plates, so that the runs add up to one.
@@ -99,7 +103,7 @@ def _grouped(costs: Sequence[Cost], weights: Sequence[Weight]) -> dict[frozenset
         inside = frozenset(
             weight.name
             for weight in weights
-            if (cost.parents is None or weight.name in cost.parents or weight.absent)
+            if (cost.parents is None or weight.name in cost.parents or weight.name in always)
             and (weight.table.plates <= cost.table.plates or _reaches_out(cost, weight))
         )
         groups.setdefault(inside, []).append(cost)

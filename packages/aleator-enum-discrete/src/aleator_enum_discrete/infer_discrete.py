@@ -60,8 +60,9 @@ def infer_discrete(
     """Run a program on values of its enumerated sites drawn jointly from their posterior, or on the joint maximum.
 
     Sites marked ``infer={"enumerate": "parallel"}`` are settled given the data and every other value of the run:
-    conditioned and replayed ones, and draws. Masks count, scales do not. Of several maxima, each sum takes the first
-    index, from the last site to the first. The function runs twice; the handlers around it see the second run.
+    conditioned and replayed ones, and draws. Masks count, for enumerated sites too; scales do not. Of several maxima,
+    each sum takes the first index, from the last site to the first. The function runs twice; the handlers around it
+    see the second run.
 
     Args:
         fn: the program; without it, a decorator.
@@ -122,7 +123,7 @@ class InferDiscrete(Generic[P, R]):
         trace, draws, has_enumerated = self._enumerated(first, args, kwargs)
         if not has_enumerated:
             self._warn()
-        found = posterior_tables(trace, draws)
+        found = posterior_tables(trace, draws, keeps_masked_laws=False)
         values = chosen_values(trace, found, assign(found, self._temperature)) if found.sites else {}
         kept = {name: value for name, value in values.items() if name in found.sites or name in draws}
         with GivenValues(kept, GivenValues.minibatches_of(trace)):

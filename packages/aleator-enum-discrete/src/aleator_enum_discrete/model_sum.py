@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ComponentPart", "component_parts", "depends_on", "model_tables", "total_scale"]
 
 
-def model_tables(factors: Sequence[NamedFactor], summed: Mapping[str, object]) -> list[Table]:
+def model_tables(factors: Sequence[NamedFactor], summed: Container[str]) -> list[Table]:
     """Return the factors as tables: masked, but for the law of a site that is summed out, and not scaled.
 
     A mask says what counts in the objective. A site that is summed out keeps its law under a mask: its weights still

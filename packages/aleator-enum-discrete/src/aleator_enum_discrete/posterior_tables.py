@@ -39,19 +39,22 @@ class PosteriorTables(NamedTuple):
     memory_budget: int | None
 
 
-def posterior_tables(trace: Trace, proposed: Collection[str] = ()) -> PosteriorTables:
+def posterior_tables(trace: Trace, proposed: Collection[str] = (), keeps_masked_laws: bool = True) -> PosteriorTables:
     """Return the tables of a run of a model under enumeration.
 
     Args:
         trace: the run.
         proposed: latent sites that were drawn in it by their own law, which so cancels in the posterior.
+        keeps_masked_laws: whether a masked element of an enumerated site keeps its law, as in the objective; else it
+            counts nothing, so that what lies behind a mask has no say in a maximum.
     """
     factors = named_factors(trace)
     sites = enumerated_sites(trace)
     inside = [each for name, each in factors.items() if name not in proposed and depends_on(each, sites)]
     frames = {frame for each in factors.values() for frame in each.site.frames}
     domain = domain_of(sites, frames)
-    return PosteriorTables(model_tables(inside, sites), domain, sites, memory_budget(inside))
+    tables = model_tables(inside, sites if keeps_masked_laws else ())
+    return PosteriorTables(tables, domain, sites, memory_budget(inside))
 
 
 def assign(posterior: PosteriorTables, temperature: int) -> Assignment:
