@@ -274,3 +274,29 @@ def test_unknown_constraints_are_said(svi):
     fresh = SVI(model, guide, Trace_ELBO(), Adam(lr=0.05))
     with pytest.raises(ParameterError, match="constraint of parameter"):
         fresh.get_params(state)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "value"),
+    [
+        (constraints.simplex, torch.tensor([0.2, 0.3, 0.5])),
+        (constraints.corr_cholesky, torch.eye(3)),
+        (constraints.positive_definite, torch.eye(2)),
+    ],
+    ids=["simplex", "corr_cholesky", "positive_definite"],
+)
+def test_parameters_of_constraints_with_event_dims(constraint, value):
+    """Their transforms need a shape: a stand-in without dims is none of their values."""
+
+    def guide():
+        drawn_at = aleator.param("p", value, constraint=constraint).square().sum()
+        aleator.sample("z", dist.Normal(drawn_at, 1.0))
+
+    def model():
+        aleator.sample("z", dist.Normal(0.0, 1.0))
+
+    svi = SVI(model, guide, "Trace_ELBO", Adam(lr=0.01))
+    state, get_params = svi.init(0)
+    torch.testing.assert_close(get_params(state)["p"], value)
+    state, _ = svi.update(state)
+    assert (get_params(state)["p"] != value).any()

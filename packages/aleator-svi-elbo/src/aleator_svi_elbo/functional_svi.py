@@ -30,7 +30,7 @@ from aleator_svi_elbo.losses import as_estimator, checked_optimizer
 __all__ = ["SVI"]
 
 Arguments = tuple[Any, ...]
-Advance = Callable[..., tuple[SVIState, list[Tensor]] | None]
+Advance = Callable[..., tuple[SVIState, Tensor] | None]
 
 
 @final
@@ -83,6 +83,7 @@ class SVI:
         )
         self._step: Step = pure_step(self.loss, self.optim, *self.programs)
         self._advance: Advance | None = None
+        self._advance_many: Advance | None = None
         self._store = ParamStore()
 
     def init(
@@ -107,8 +108,8 @@ class SVI:
                 if name not in store:
                     raise ParameterError(f"init_params has {name!r}, but no program has a parameter of that name")
                 store[name] = value
-        self._know({name: store.constraint(name) for name in store})
         params = {name: leaf.detach().clone() for name, leaf in store.named_parameters()}
+        self._know({name: store.constraint(name) for name in store}, params)
         buffers = {name: value.detach().clone() for name, value in store.buffers.items()}
         return SVIState(params, self.optim.init(params), buffers, source.get_state()), self.get_params
 
@@ -119,7 +120,7 @@ class SVI:
         if self._advance is not None:
             known = self._advance(self._store, state, (model_args, guide_args))
             if known is not None:
-                return known[0], known[1][0]
+                return known
         self._learn_constraints(state, model_args, guide_args)
 
         def step() -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:
@@ -178,15 +179,13 @@ class SVI:
         if num_steps < 0:
             raise ValueError(f"run: num_steps must not be negative, but is {num_steps}")
         losses: list[Tensor] = []
-        while len(losses) < num_steps:
-            left = num_steps - len(losses)
-            known = None if self._advance is None else self._advance(self._store, state, (model_args, guide_args), left)
-            if known is None:
-                state, loss = self.update(state, model_args, guide_args)
-                losses.append(loss)
-            else:
-                state = known[0]
-                losses += known[1]
+        for taken in range(num_steps):
+            if self._advance_many is not None:
+                known = self._advance_many(self._store, state, (model_args, guide_args), num_steps - taken)
+                if known is not None:
+                    return known[0], torch.cat([torch.stack(losses), known[1]]) if losses else known[1]
+            state, loss = self.update(state, model_args, guide_args)
+            losses.append(loss)
         return state, torch.stack(losses) if losses else torch.zeros(0)
 
     @property
@@ -197,13 +196,15 @@ class SVI:
     def with_step(self, step: Step) -> SVI:
         """Return a twin that knows the same constraints and applies another function as its pure step.
 
-        Where the function has a method ``advance(store, state, args, steps=1)``, it is asked first: it returns the
-        state after some steps and their losses, or ``None`` where the steps have to be taken one by one.
+        Where the function has methods ``advance(store, state, args)`` and ``advance_many(store, state, args, steps)``,
+        they are asked first: they return the state after a step and its loss, or after some steps and their losses as a
+        vector, and ``None`` where the step has to be taken by itself.
         """
         twin = object.__new__(SVI)
         twin.__dict__.update(self.__dict__)
         twin._step = step
         twin._advance = getattr(step, "advance", None)
+        twin._advance_many = getattr(step, "advance_many", None)
         return twin
 
     def _loss(self, state: SVIState, model_args: Arguments, guide_args: Arguments) -> Tensor:
@@ -233,13 +234,14 @@ class SVI:
             recorder,
         ):
             self._run_both(model_args, guide_args)
-        self._know({name: recorder.constraints.get(name, constraints.real) for name in state.params})
+        known = {name: recorder.constraints.get(name, constraints.real) for name in state.params}
+        self._know(known, state.params)
 
-    def _know(self, known: Mapping[str, Constraint]) -> None:
+    def _know(self, known: Mapping[str, Constraint], params: Mapping[str, Tensor]) -> None:
         for name, constraint in known.items():
             if name in self._store:
                 del self._store[name]
-            self._store.register(name, torch.zeros((), requires_grad=True), constraint)
+            self._store.register(name, torch.zeros(params[name].shape, requires_grad=True), constraint)
 
 
 @final
