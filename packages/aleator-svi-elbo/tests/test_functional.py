@@ -289,7 +289,8 @@ def test_parameters_of_constraints_with_event_dims(constraint, value):
     """Their transforms need a shape: a stand-in without dims is none of their values."""
 
     def guide():
-        drawn_at = aleator.param("p", value, constraint=constraint).square().sum()
+        entries = aleator.param("p", value, constraint=constraint)
+        drawn_at = (entries * torch.arange(1.0, 1.0 + value.numel()).reshape(value.shape)).sum()
         aleator.sample("z", dist.Normal(drawn_at, 1.0))
 
     def model():

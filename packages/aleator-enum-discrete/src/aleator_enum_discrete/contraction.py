@@ -95,12 +95,12 @@ def with_all_variables(tables: Sequence[Table], domain: Domain, semiring: Semiri
     """Return the tables in one dtype, the widest, and a table of ones for each variable that none of them is over."""
     met = {name for table in tables for name in table.names}
     like = tables[0].values if tables else torch.empty(())
-    dtype = reduce(torch.promote_types, (table.values.dtype for table in tables), like.dtype)
+    dtype = like.dtype
+    if any(table.values.dtype is not dtype for table in tables):
+        dtype = reduce(torch.promote_types, (table.values.dtype for table in tables), dtype)
+        tables = [Table(table.values.to(dtype), table.names, table.plates) for table in tables]
     return [
-        *(
-            table if table.values.dtype == dtype else Table(table.values.to(dtype), table.names, table.plates)
-            for table in tables
-        ),
+        *tables,
         *(
             Table(like.new_full((variable.size,), semiring.one, dtype=dtype), (variable.name,), variable.plates)
             for variable in domain.variables
