@@ -8,7 +8,15 @@ from aleator_testing.registered import registrations
 from aleator_testing.subject import Subject
 
 # By estimator, the reason by check. An entry whose check passes fails the test, so nothing is forgotten here.
-EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
+# A compiled estimator runs such programs as they are, and says so; the kit takes no warning.
+COMPILED_FAILURES = {
+    "arguments_reach_both": "its programs write to a list, which a compiled step would not do",
+    "no_leak": "its programs write to a list, which a compiled step would not do",
+    "overhead": "its programs are validated by torch, which reads values on the host",
+}
+EXPECTED_FAILURES: dict[str, dict[str, str]] = {
+    f"Jit{name}_ELBO": COMPILED_FAILURES for name in ("Trace", "TraceEnum", "TraceGraph", "TraceMeanField")
+}
 
 
 def registered_estimators() -> list[str]:

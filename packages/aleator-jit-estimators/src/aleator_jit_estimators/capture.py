@@ -70,7 +70,7 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], reachable: S
         )
     lifted = tuple(places[id(each)] for each in recorder.lifted)
     values = [each.detach() for each in recorder.lifted]
-    noise = take_noise_out(graph)
+    noise = take_noise_out(graph) if distinct or lifted else None
     if noise is not None:
         values.append(torch.zeros(noise.size, dtype=noise.dtype))
     return Capture(graph, lifted, noise, (*distinct, *values), structure, digest)

@@ -39,8 +39,35 @@ class _Compiled(NamedTuple):
     programs: tuple[Any, Any]
 
 
+@final
+class _Code:
+    """Compiled code by programs: it can be made again, so it is no part of an estimator's state, nor of a copy."""
+
+    __slots__ = ("by_programs",)
+
+    def __init__(self) -> None:
+        self.by_programs: dict[tuple[Any, ...], _Compiled] = {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Code)
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "code"
+
+    def __reduce__(self) -> tuple[type[_Code], tuple[()]]:
+        return _Code, ()
+
+    def __deepcopy__(self, memo: object) -> _Code:
+        return _Code()
+
+
 class AbstractCompiledEstimator(AbstractEstimator, ABC):
     """An estimator whose loss and gradient run as compiled code; its result is that of the estimator inside.
+
+    It cannot be changed, and a copy has no code yet.
 
     The first estimate of two programs runs as it is and creates their parameters, and so does one that meets a new
     parameter. A subclass states its capabilities and says which estimator is inside.
@@ -50,22 +77,24 @@ class AbstractCompiledEstimator(AbstractEstimator, ABC):
         backend: see ``compile``.
     """
 
+    inner: AbstractEstimator
+    backend: Backend
+    _code: _Code
+
     def __init__(self, inner: AbstractEstimator, backend: str = "auto") -> None:
-        self.inner = inner
-        self.backend: Backend = checked_backend(backend)
-        self._compiled: dict[tuple[Any, ...], _Compiled] = {}
+        self.__dict__.update(inner=inner, backend=checked_backend(backend), _code=_Code())
 
     @property
     def report(self) -> CompileReport:
         """What compiling came to so far, over all programs."""
-        return total(each.step.report for each in self._compiled.values())
+        return total(each.step.report for each in self._code.by_programs.values())
 
     def estimate(self, model: Any, guide: Any, /, *args: Any, **kwargs: Any) -> Estimate:  # noqa: ANN401  # the programs' own
         """Return loss and surrogate; the surrogate's gradient is the compiled one."""
         if is_interpreted() or not all(isinstance(handler, ParamRecorder) for handler in STACK.get()):
             return self.inner.estimate(model, guide, *args, **kwargs)
         key = _identity(model), _identity(guide)
-        found = self._compiled.get(key)
+        found = self._code.by_programs.get(key)
         store = current_store()
         if found is None or not set(found.names) <= set(store):
             return self._first(key, model, guide, args, kwargs)
@@ -106,15 +135,16 @@ class AbstractCompiledEstimator(AbstractEstimator, ABC):
         recorder = ParamRecorder()
         with recorder:
             estimate = self.inner.estimate(model, guide, *args, **kwargs)
-        known = self._compiled.pop(key, None)
+        compiled = self._code.by_programs
+        known = compiled.pop(key, None)
         kept = () if known is None else (name for name in known.names if name in current_store())
         names = tuple(dict.fromkeys((*kept, *recorder.leaves)))
         if known is None:
-            while len(self._compiled) >= _MOST_PROGRAMS:
-                del self._compiled[next(iter(self._compiled))]
+            while len(compiled) >= _MOST_PROGRAMS:
+                del compiled[next(iter(compiled))]
             step = CompiledStep(_gradient_step(self.inner, model, guide), (self.inner, model, guide), self.backend)
             known = _Compiled(names, step, (model, guide))
-        self._compiled[key] = known._replace(names=names)
+        compiled[key] = known._replace(names=names)
         return estimate
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # the inner estimator's own
@@ -123,12 +153,14 @@ class AbstractCompiledEstimator(AbstractEstimator, ABC):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return getattr(self.inner, name)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave compiled code behind: it can be made again."""
-        return {**self.__dict__, "_compiled": {}}
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} cannot be changed; make another one")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.__dict__ | {"_compiled": {}} == self.__getstate__()
+        return type(other) is type(self) and other.__dict__ == self.__dict__
 
     def __hash__(self) -> int:
         return hash((type(self), self.inner, self.backend))

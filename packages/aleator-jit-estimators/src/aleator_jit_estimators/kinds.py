@@ -63,6 +63,9 @@ DESCRIPTORS = (
     MethodDescriptorType,
     WrapperDescriptorType,
 )
+_OFFICIAL = {"torch", "aleator"} | {
+    f"aleator_{name}" for name in "enum_discrete importance jit_estimators posterior renyi svi_elbo".split()
+}
 # Told by name, with the version of their distribution in the key: walking them would lead through all of them.
 _LIBRARIES = ("numpy",)
 _HARMLESS = ("_thread.lock", "_thread.RLock", "_abc._abc_data", "builtins.object", "types.GenericAlias")
@@ -89,7 +92,7 @@ NOISE = frozenset(
 def is_official(module: object) -> bool:
     """Tell whether what a module defines is told by the versions that the cache's names carry."""
     top = str(module).partition(".")[0]
-    return top in ("torch", "aleator") or top.startswith("aleator_") or is_standard(top) or _library(top)
+    return top in _OFFICIAL or is_standard(top) or _library(top)
 
 
 def is_standard(top: str) -> bool:
@@ -151,7 +154,7 @@ def is_opaque_and_harmless(value: Any) -> bool:  # noqa: ANN401  # anything
 def opens_all(base: type) -> bool:
     """Tell whether a class of the framework may look for attributes of a subclass by names that it makes up."""
     top = str(base.__module__).partition(".")[0]
-    return base is not torch.nn.Module and (top == "torch" or top.startswith("aleator"))
+    return base is not torch.nn.Module and top in _OFFICIAL
 
 
 def recomputable(value: Any) -> frozenset[str]:  # noqa: ANN401  # an instance of an official class
