@@ -18,6 +18,7 @@ from aleator.runtime import STACK
 from aleator_jit_estimators.background import Building
 from aleator_jit_estimators.disk_cache import DiskCache
 from aleator_jit_estimators.kinds import ATOMS
+from aleator_jit_estimators.loops import Loop
 from aleator_jit_estimators.making import Backend, Call, Maker, Program
 from aleator_jit_estimators.reached import Reached, reach
 from aleator_jit_estimators.report import CompileReport
@@ -70,6 +71,7 @@ class CompiledStep:
         self._seen: Reached | None = None
         self._path: StatePath | None = None
         self._follows_states = False
+        self._loops: dict[int, Loop] = {}
 
     @property
     def report(self) -> CompileReport:
@@ -115,18 +117,31 @@ class CompiledStep:
         outputs = program.outputs(call.tensors, call.reached)
         result: Any = tree_unflatten(outputs, program.structure)
         if self._follows_states and StatePath.fits(program, call, args, result):
-            self._path = StatePath(program, call, args, result, current_store())
+            self._path = StatePath(
+                program, call, args, result, current_store(), self._loop(program, call, len(outputs))
+            )
         return result  # type: ignore[no-any-return]  # the step's own structure
 
-    def advance(
-        self, store: ParamStore, state: SVIState, args: tuple[Any, ...], steps: int = 1
-    ) -> tuple[SVIState, list[Tensor]] | None:
-        """Take some steps from a state that this one gave last, and return the state after them and their losses.
+    def advance(self, store: ParamStore, state: SVIState, args: tuple[Any, ...]) -> tuple[SVIState, Tensor] | None:
+        """Take a step from the state that this one gave last, and return the state after it and the loss.
 
         Returns ``None`` for any other state, and where anything has changed: then :meth:`code` sees to it.
         """
         self._follows_states = True
-        return None if self._path is None else self._path.take(store, state, args, steps)
+        return None if self._path is None else self._path.take(store, state, args)
+
+    def advance_many(
+        self, store: ParamStore, state: SVIState, args: tuple[Any, ...], steps: int
+    ) -> tuple[SVIState, Tensor] | None:
+        """Take some steps as :meth:`advance` does, and return the state after them and their losses as a vector."""
+        self._follows_states = True
+        return None if self._path is None else self._path.take_many(store, state, args, steps)
+
+    def _loop(self, program: Program, call: Call, count: int) -> Loop:
+        """Return the loop of a program, which lives as long as its program."""
+        if id(program) not in self._loops:
+            self._loops[id(program)] = Loop(self._maker, self._step, call, count - 1)
+        return self._loops[id(program)]
 
     def _taken_apart(self, arguments: tuple[Any, ...]) -> Call:
         leaves, structure = tree_flatten(arguments)

@@ -128,8 +128,13 @@ class Maker:
         self._spent(begin)
         return call, made
 
-    def advance(self, building: Building) -> Program | Building | None:
-        """Start a build when the steps that want it have taken their time, and take its result when it is there."""
+    def advance(self, building: Building, is_extra: bool = False) -> Program | Building | None:
+        """Start a build when the steps that want it have taken their time, and take its result when it is there.
+
+        Args:
+            building: the build.
+            is_extra: whether steps are compiled without it too, so that nobody needs to know where it fails.
+        """
         begin = time.perf_counter()
         try:
             if not building.has_started:
@@ -144,11 +149,42 @@ class Maker:
             else:
                 return building
         except Exception as error:  # noqa: BLE001  # as in make
-            self.say_uncompiled(_in_words(error))
+            if not is_extra:
+                self.say_uncompiled(_in_words(error))
             return None
         finally:
             self._spent(begin)
         return building
+
+    def size(self, function: Callable[..., Any], tensors: list[Tensor], reached: Reached) -> int:
+        """Return the number of operators that a function of tensors comes to."""
+        return len(capture(function, tensors, reached.tensors).graph.graph.nodes)
+
+    def begin(self, function: Callable[..., Any], tensors: list[Tensor], reached: Reached) -> Program | Building | None:
+        """Record a function of tensors, and find its code or have a child process build it; ``None`` where that fails."""
+        begin = time.perf_counter()
+        try:
+            recorded = capture(function, tensors, reached.tensors)
+            if recorded.noise is None:
+                return None
+            if self._backend == "eager":
+                graph = recorded.graph
+                return Program.of(recorded, lambda inputs: graph(*inputs))
+            name = package_name(recorded, reached.packages)
+            entry = self._cache.find(name) if self._backend in ("auto", "aot") else None
+            if entry is not None:
+                self._count(loaded=1)
+                return Program.of(recorded, load_package(str(entry.path)))
+            if self._backend == "inductor" or find_compiler() is None or not can_build_in_background():
+                return None
+            building = Building(recorded, name, self._cache)
+            building.start()
+            self._count(captured=1, waiting=1)
+            return building
+        except Exception:  # noqa: BLE001  # single steps go on as they are
+            return None
+        finally:
+            self._spent(begin)
 
     def say_uncompiled(self, reason: str) -> None:
         """Warn, once, that a step stays as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import is_
 from typing import Any, final
 
+import torch
 from torch import Tensor
 
 from aleator.optim import OptimizerState
@@ -12,6 +13,7 @@ from aleator.params import ParamStore
 from aleator.randomness import is_interpreted
 from aleator.runtime import STACK
 from aleator_jit_estimators.kinds import ATOMS
+from aleator_jit_estimators.loops import Loop
 from aleator_jit_estimators.making import Call, Program
 from aleator_jit_estimators.surroundings import surroundings
 from aleator_jit_estimators.watch import describe
@@ -36,24 +38,35 @@ class StatePath:
         args: the arguments of model and guide in it.
         result: what it gave.
         store: knows the constraints.
+        loop: several steps of the program at once.
     """
 
     __slots__ = (
-        "_args", "_buffers", "_leaves", "_lifted", "_names", "_optim_state", "_parameters", "_params", "_program",
-        "_reached", "_slots", "_surroundings",
+        "_args", "_buffers", "_leaves", "_lifted", "_loop", "_names", "_optim_state", "_parameters", "_params",
+        "_program", "_reached", "_slots", "_surroundings",
     )  # fmt: skip  # a line each would be twelve
 
-    def __init__(self, program: Program, call: Call, args: Any, result: Result, store: ParamStore) -> None:  # noqa: ANN401  # pytrees
+    def __init__(
+        self,
+        program: Program,
+        call: Call,
+        args: Any,  # noqa: ANN401  # a pytree
+        result: Result,
+        store: ParamStore,
+        loop: Loop | None,
+    ) -> None:
         self._program = program
         self._reached = call.reached
-        self._lifted = [call.reached.tensors[each] for each in program.lifted]
+        self._lifted = program.lifted
+        self._loop = loop
         self._surroundings = surroundings()
         self._parameters = tuple(store._parameters.values())
         self._args = [(leaf, describe(leaf) if isinstance(leaf, Tensor) else None) for part in args for leaf in part]
         state = result[1]
         self._slots = [(name, tuple(slots)) for name, slots in state.slots.items()]
         self._names = tuple(map(tuple, (result[0], *state[1:4], result[2])))
-        self._remember(result[0], result[1], result[2])
+        self._params, self._optim_state, self._buffers = result[0], result[1], result[2]
+        self._leaves = _leaves(result[0], result[1], result[2])
 
     @staticmethod
     def fits(program: Program, call: Call, args: Any, result: Result) -> bool:  # noqa: ANN401  # pytrees
@@ -70,37 +83,82 @@ class StatePath:
         after = _leaves(result[0], state, result[2])
         return all(describe(one)[:4] == describe(other)[:4] for one, other in zip(after, before, strict=False))
 
-    def take(self, store: ParamStore, state: SVIState, args: Any, steps: int) -> tuple[SVIState, list[Tensor]] | None:  # noqa: ANN401  # pytrees
-        """Return the state after some steps and their losses; ``None`` where something is not what it was."""
+    def take(self, store: ParamStore, state: SVIState, args: Any) -> tuple[SVIState, Tensor] | None:  # noqa: ANN401  # pytrees
+        """Return the state after one step and the loss; ``None`` where something is not what it was."""
+        leaves = self._own(state)
+        given = None if leaves is None else self._given(store, args)
+        if leaves is None or given is None:
+            return None
+        noise = self._program.noise
+        given += self._elsewhere(self._lifted)
+        if noise is None:
+            inputs = [*leaves, *given]
+            (*leaves, loss), stream = with_randomness(state.rng, lambda: self._program.drawing(inputs))
+            return self._state(leaves, stream), loss
+        generator = noise.generator(state.rng["cpu"])
+        *leaves, loss = self._program.run([*leaves, *given, noise.draw(generator)])
+        return self._state(leaves, {"cpu": generator.get_state()}), loss
+
+    def take_many(
+        self,
+        store: ParamStore,
+        state: SVIState,
+        args: Any,  # noqa: ANN401  # pytrees
+        steps: int,
+    ) -> tuple[SVIState, Tensor] | None:
+        """Return the state after some steps and their losses; what a step depends on is looked at once for all."""
+        leaves = self._own(state)
+        given = None if leaves is None else self._given(store, args)
+        noise = self._program.noise
+        if leaves is None or given is None or noise is None:
+            return None
+        generator = noise.generator(state.rng["cpu"])
+        losses: list[Tensor] = []
+        if self._loop is not None and self._loop.is_ready(steps, lambda: store):
+            leaves, left = self._looped(leaves, given, generator, losses, steps)
+        else:
+            left = steps
+        run, given = self._program.run, [*given, *self._elsewhere(self._lifted)]
+        single = []
+        for _ in range(left):
+            *leaves, loss = run([*leaves, *given, noise.draw(generator)])
+            single.append(loss)
+        if single:
+            losses.append(torch.stack(single))
+        return self._state(leaves, {"cpu": generator.get_state()}), torch.cat(losses)
+
+    def _looped(
+        self, leaves: list[Tensor], given: list[Tensor], generator: torch.Generator, losses: list[Tensor], steps: int
+    ) -> tuple[list[Tensor], int]:
+        """Take most steps several at a time, and return the leaves after them and how many are left."""
+        loop = self._loop
+        assert loop is not None
+        program = loop.program
+        assert program is not None
+        noise, run = program.noise, program.run
+        assert noise is not None
+        vectors = loop.joined(leaves)
+        given = [*given, *self._elsewhere(program.lifted)]
+        for _ in range(steps // loop.steps):
+            *vectors, found = run([*vectors, *given, noise.draw(generator)])
+            losses.append(found)
+        return [leaf.clone() for leaf in loop.apart(vectors)], steps % loop.steps
+
+    def _elsewhere(self, lifted: tuple[int, ...]) -> list[Tensor]:
+        tensors = self._reached.tensors
+        return [tensors[at].detach() if tensors[at].requires_grad else tensors[at] for at in lifted]
+
+    def _own(self, state: SVIState) -> list[Tensor] | None:
+        """Return the leaves of the state that was given last; ``None`` for any other."""
         params, optim_state, buffers, stream = state
         if params is not self._params or optim_state is not self._optim_state or buffers is not self._buffers:
             return None
         leaves = _leaves(params, optim_state, buffers)
-        if len(leaves) != len(self._leaves) or not all(map(is_, leaves, self._leaves)):
-            return None
-        found = self._found(store, args)
-        if found is None or len(stream) != 1 or "cpu" not in stream:
-            return None
-        if self._program.noise is None:
-            (leaves, losses), stream = with_randomness(stream, lambda: self._drawing(leaves, found, steps))
-            return self._state(leaves, stream), losses
-        noise, run = self._program.noise, self._program.run
-        generator = noise.generator(stream["cpu"])
-        losses = []
-        for _ in range(steps):
-            *leaves, loss = run([*leaves, *found, noise.draw(generator)])
-            losses.append(loss)
-        return self._state(leaves, {"cpu": generator.get_state()}), losses
+        known = len(leaves) == len(self._leaves) and all(map(is_, leaves, self._leaves))
+        return leaves if known and len(stream) == 1 and "cpu" in stream else None
 
-    def _drawing(self, leaves: list[Tensor], found: list[Tensor], steps: int) -> tuple[list[Tensor], list[Tensor]]:
-        losses = []
-        for _ in range(steps):
-            *leaves, loss = self._program.drawing([*leaves, *found])
-            losses.append(loss)
-        return leaves, losses
-
-    def _found(self, store: ParamStore, args: Any) -> list[Tensor] | None:  # noqa: ANN401  # pytrees
-        """Return the inputs after the state's, where they and all else still are as the program expects them."""
+    def _given(self, store: ParamStore, args: Any) -> list[Tensor] | None:  # noqa: ANN401  # pytrees
+        """Return the tensors among the arguments, where they and all else still are as the program expects them."""
         if is_interpreted() or STACK.get() or surroundings() != self._surroundings:
             return None
         parameters = store._parameters
@@ -117,9 +175,8 @@ class StatePath:
             elif not isinstance(leaf, Tensor) or describe(leaf) != description:
                 return None
             else:
-                inputs.append(leaf)
-        inputs += self._lifted
-        return [each.detach() if each.requires_grad else each for each in inputs]
+                inputs.append(leaf.detach() if leaf.requires_grad else leaf)
+        return inputs
 
     def _state(self, leaves: list[Tensor], stream: dict[str, Tensor]) -> SVIState:
         """Put outputs together, and remember them as the state that was given last."""
@@ -129,12 +186,8 @@ class StatePath:
         slots = {name: dict(zip(keys, found)) for name, keys in self._slots}  # noqa: B905  # as above
         rates, base, schedule, buffers = (dict(zip(each, found)) for each in names[1:])  # noqa: B905  # as above
         state = OptimizerState(slots, rates, base, schedule, ())
-        self._remember(params, state, buffers)
+        self._params, self._optim_state, self._buffers, self._leaves = params, state, buffers, leaves
         return SVIState(params, state, buffers, stream)
-
-    def _remember(self, params: dict[str, Tensor], optim_state: OptimizerState, buffers: dict[str, Tensor]) -> None:
-        self._params, self._optim_state, self._buffers = params, optim_state, buffers
-        self._leaves = _leaves(params, optim_state, buffers)
 
 
 def _leaves(params: dict[str, Tensor], optim_state: OptimizerState, buffers: dict[str, Tensor]) -> list[Tensor]:
