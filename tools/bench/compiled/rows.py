@@ -13,6 +13,9 @@ from bench.compiled.programs import PROGRAMS, Training
 __all__ = ["ROWS", "Prepared", "library_of", "prepare"]
 
 
+SETTLING = 3.0
+
+
 class Prepared(NamedTuple):
     """A program that has taken its first step.
 
@@ -20,11 +23,13 @@ class Prepared(NamedTuple):
         take: takes so many steps.
         unit: takes whole multiples of this many.
         losses: the losses of the first 50 steps; they say whether the libraries train the same program.
+        settle: steps until nothing is being compiled any more.
     """
 
     take: Callable[[int], None]
     unit: int
     losses: Callable[[], list[float]]
+    settle: Callable[[], None] = lambda: None
 
 
 def library_of(row: str) -> str:
@@ -44,13 +49,22 @@ def prepare(row: str, program: str) -> tuple[Prepared, float]:
 def _aleator(training: Training, whole_runs: bool) -> Prepared:
     from aleator.infer import IWAE, Trace_ELBO, compile, functional
     from aleator.optim import Adam
+    from aleator_jit_estimators import compile_report
 
-    options = {"num_particles": training.particles, "max_plate_nesting": 1, "vectorize_particles": True}
-    loss = Trace_ELBO() if training.particles == 1 else IWAE(**options)
+    loss: Any = Trace_ELBO()
+    if training.particles > 1:
+        loss = IWAE(num_particles=training.particles, max_plate_nesting=1, vectorize_particles=True)
     first = training.batches[0]
     svi = compile(functional.SVI(training.model, training.guide, loss, Adam(lr=training.lr)), backend="aot")
     start, _ = svi.init(0, first, first)
-    return _functional(svi.update, svi.run if whole_runs else None, lambda _: None, start, training)
+    prepared = _functional(svi.update, svi.run if whole_runs else None, lambda _: None, start, training)
+
+    def settle() -> None:
+        end = time.perf_counter() + SETTLING
+        while whole_runs and (time.perf_counter() < end or compile_report(svi).waiting):
+            prepared.take(prepared.unit)
+
+    return prepared._replace(settle=settle)
 
 
 def _functional(update: Any, run: Any, wait: Any, start: Any, training: Training) -> Prepared:  # noqa: ANN401  # of two libraries

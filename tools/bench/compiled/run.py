@@ -72,6 +72,7 @@ def _measure_program(
         if row not in figures.losses:
             figures.losses[row] = session.ask("losses", name)["losses"]
         unit = answer["unit"]
+        session.ask("settle", name)
         session.ask("run", name, 3 * unit)
         trial = session.ask("run", name, 3 * unit)["seconds"] / 3
         numbers[row] = unit * max(1, round(options.block_seconds / trial))

@@ -1,7 +1,7 @@
 """One row of the table in one process: reads a request a line from standard input, answers each with a line of JSON.
 
-Requests: ``prepare PROGRAM`` (states it and takes the first step), ``run PROGRAM N``, ``losses PROGRAM`` and
-``reference N``.
+Requests: ``prepare PROGRAM`` (states it and takes the first step), ``run PROGRAM N``, ``settle PROGRAM``,
+``losses PROGRAM`` and ``reference N``.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class Worker:
         clock, processor = time.perf_counter(), time.process_time()
         take(steps)
         return {"seconds": time.perf_counter() - clock, "processor_seconds": time.process_time() - processor}
+
+    def settle(self, program: str) -> dict[str, Any]:
+        """Wait until nothing is being compiled any more."""
+        self.prepared[program].settle()
+        return {}
 
     def losses(self, program: str) -> dict[str, Any]:
         """The losses of the first steps."""
