@@ -62,20 +62,26 @@ class Site:
                 around.enter_context(handlers.mask(mask=self.mask))
             values[self.name] = aleator.sample(self.name, self.distribution(values), obs=obs)
 
-    def table(self, sizes):
-        """The same as a table for brute force, with its plates as dims: a mask hides data, not a latent site's law."""
+    def table(self, sizes, masked_laws=False):
+        """The same as a table for brute force, its plates as dims.
+
+        A mask hides data. The law of a latent site counts under it in sums, and where ``masked_laws`` says so, as in
+        maxima, it does not.
+        """
         counts = [sizes[plate] for plate in self.plates]
         values = self.logits.log_softmax(-1)
         if not self.varies:
             values = values.expand(*counts, *values.shape)
         names = (*self.plates, *(parent.name for parent in self.parents))
         if self.observed is None:
-            return Table(values, (*names, self.name), frozenset(self.plates))
-        index = self.observed.reshape(*counts, *[1] * (len(self.parents) + 1))
-        values = values.gather(-1, index.expand(*values.shape[:-1], 1)).squeeze(-1)
-        if self.mask is not None:
+            names = (*names, self.name)
+        else:
+            index = self.observed.reshape(*counts, *[1] * (len(self.parents) + 1))
+            values = values.gather(-1, index.expand(*values.shape[:-1], 1)).squeeze(-1)
+        if self.mask is not None and (masked_laws or self.observed is not None):
             mask = torch.full(counts, False) if self.mask is False else self.mask.reshape(counts)
-            values = torch.where(mask.reshape([*counts, *[1] * len(self.parents)]), values, torch.zeros_like(values))
+            mask = mask.reshape([*counts, *[1] * (values.dim() - len(counts))])
+            values = torch.where(mask, values, torch.zeros_like(values))
         return Table(values, names, frozenset(self.plates))
 
 
@@ -101,8 +107,8 @@ class Program:
         found = {id(site.logits): site.logits for site in self.every_site()}
         return list(found.values())
 
-    def tables(self):
-        tables = [site.table(self.sizes) for site in self.every_site()]
+    def tables(self, masked_laws=False):
+        tables = [site.table(self.sizes, masked_laws) for site in self.every_site()]
         variables = (Variable(site.name, site.size, frozenset(site.plates)) for site in self.latent())
         return tables, Domain(tuple(variables), tuple(self.sizes.items()))
 
