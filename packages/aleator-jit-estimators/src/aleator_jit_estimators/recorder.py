@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from aleator.capture import recording
+
 __all__ = ["Recorder", "UnrecordableError"]
 
 _LITERALS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
@@ -44,8 +46,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
         self._literals: dict[str, Tensor] = {}
         self._written: list[tuple[Tensor, Tensor]] = []
         self._last_input: Node | None = None
+        self._recording = recording()
         for at, value in enumerate(inputs):
             self._nodes[value] = self._placeholder(f"input_{at}")
+
+    def __enter__(self) -> Recorder:
+        """Begin to note operators; who would read a value on the host knows that it must not."""
+        self._recording.__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]  # torch's own
+        return self
+
+    def __exit__(self, *exception: Any) -> None:  # noqa: ANN401  # the three values of the protocol
+        """End the recording."""
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]  # torch's own
+        self._recording.__exit__(*exception)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401  # torch's signature
         """Call an operator, and note it."""
