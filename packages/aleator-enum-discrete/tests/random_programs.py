@@ -1,6 +1,7 @@
 """Random programs of discrete sites: with plates that nest, masks, and steps that remember a few before them."""
 
 import math
+import random
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -159,45 +160,73 @@ def requiring_gradient(program):
     return replace(program, sites=sites, steps=tuple(tuple(map(copied, step)) for step in program.steps))
 
 
+class _Drawn:
+    """Choices by hypothesis: they shrink, but tend to the small and the repeated."""
+
+    def __init__(self, draw):
+        self._draw = draw
+
+    def between(self, low, high):
+        return self._draw(st.integers(low, high))
+
+    def pick(self, options):
+        return self._draw(st.sampled_from(options))
+
+
+class _Seeded:
+    """Choices by a seed: even ones."""
+
+    def __init__(self, seed):
+        self._random = random.Random(seed)
+
+    def between(self, low, high):
+        return self._random.randint(low, high)
+
+    def pick(self, options):
+        return self._random.choice(options)
+
+
 @st.composite
-def programs(draw, max_states=2000, zeros=False, masks=True, prefix="", chains=True, sizes=None):
+def programs(draw, max_states=20_000, zeros=False, masks=True, prefix="", sizes=None):
     """Draw a program whose latent sites have few values together."""
-    sizes = sizes or {name: draw(st.integers(1, 2)) for name in ("outer", "inner", "side")}
-    builder = _Builder(draw, zeros, masks, prefix, sizes)
-    for place in range(draw(st.integers(0 if chains else 1, 4))):
-        builder.sites.append(builder.site(f"v{place}", draw(st.sampled_from(ORDINALS)), builder.sites, None))
+    seed = draw(st.integers(0, 2**31))
+    choices = _Drawn(draw) if draw(st.integers(0, 3)) == 0 else _Seeded(seed)
+    sizes = sizes or {name: choices.pick([1, 2, 2]) for name in ("outer", "inner", "side")}
+    builder = _Builder(choices, seed, zeros, masks, prefix, sizes)
+    for place in range(choices.between(0, 4)):
+        builder.sites.append(builder.site(f"v{place}", choices.pick(ORDINALS), builder.sites, None))
     steps = []
-    history = draw(st.integers(0, 3))
-    if chains and (not builder.sites or draw(st.booleans())):
-        steps = builder.steps(draw(st.integers(1, 5)), history, draw(st.sampled_from(ORDINALS)))
-    scale = draw(st.sampled_from([None, None, 0.5, 3.0]))
-    program = Program(
-        builder.sizes, tuple(builder.sites), tuple(steps), history, prefix, scale, draw(st.booleans()) and bool(steps)
-    )
+    history = choices.between(0, 3)
+    if not builder.sites or choices.between(0, 1):
+        steps = builder.steps(choices.between(1, 6), history, choices.pick(ORDINALS))
+    scale = choices.pick([None, None, 0.5, 3.0])
+    inside = bool(steps) and choices.between(0, 1) == 1
+    program = Program(builder.sizes, tuple(builder.sites), tuple(steps), history, prefix, scale, inside)
     assume(program.latent())
     assume(math.prod(copies(program.tables()[1]).values()) <= max_states)
     return program
 
 
 class _Builder:
-    def __init__(self, draw, zeros, masks, prefix, sizes):
-        self.draw, self.zeros, self.masks, self.prefix, self.sizes = draw, zeros, masks, prefix, sizes
-        self.source = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    def __init__(self, choices, seed, zeros, masks, prefix, sizes):
+        self.choices, self.zeros, self.masks, self.prefix, self.sizes = choices, zeros, masks, prefix, sizes
+        self.source = torch.Generator().manual_seed(seed)
         self.sites = []
 
     def site(self, name, plates, before, observed, needed=()):
-        draw = self.draw
+        choices = self.choices
+        parents = list(needed)
         usable = [each for each in before if set(each.plates) <= set(plates) and each.observed is None]
-        chosen = draw(st.lists(st.sampled_from(usable), max_size=2, unique=True)) if usable else []
-        parents = (*needed, *(each for each in chosen if each not in needed))
-        size = draw(st.integers(2, 3))
-        family = draw(st.sampled_from(["categorical", "categorical", "bernoulli", "one-hot"]))
-        observed = draw(st.integers(0, 3)) == 0 if observed is None else observed
-        if family == "bernoulli":
-            size = 2
+        for _ in range(choices.between(0, 2)):
+            left = [each for each in usable if each not in parents]
+            if left:
+                parents.append(choices.pick(left))
+        family = choices.pick(["categorical", "categorical", "bernoulli", "one-hot"])
+        size = 2 if family == "bernoulli" else choices.pick([2, 2, 3])
+        observed = choices.between(0, 3) == 0 if observed is None else observed
         if observed and family == "one-hot":
             family = "categorical"
-        varies = bool(plates) and draw(st.booleans())
+        varies = bool(plates) and choices.between(0, 1) == 1
         counts = [self.sizes[plate] for plate in plates]
         logits = self.logits([*(counts if varies else []), *(each.size for each in parents), size], family)
         data = mask = None
@@ -206,14 +235,14 @@ class _Builder:
             wide[DIMS[plate]] = count
         if observed:
             data = torch.randint(size, wide, generator=self.source)
-        if self.masks and draw(st.integers(0, 3)) == 0:
+        if self.masks and choices.between(0, 3) == 0:
             mask = torch.rand(wide, generator=self.source) < 0.6
-            mask = draw(st.sampled_from([mask, mask, False]))
-        return Site(self.prefix + name, size, tuple(plates), parents, family, logits, varies, data, mask)
+            mask = choices.pick([mask, mask, False])
+        return Site(self.prefix + name, size, tuple(plates), tuple(parents), family, logits, varies, data, mask)
 
     def logits(self, shape, family):
         logits = 1.5 * torch.randn(shape, dtype=torch.float64, generator=self.source)
-        if self.zeros and family != "bernoulli" and self.draw(st.booleans()):
+        if self.zeros and family != "bernoulli" and self.choices.between(0, 1):
             hidden = torch.rand(shape, generator=self.source) < 0.3
             hidden[..., 0] &= ~hidden.all(-1)
             logits = logits.masked_fill(hidden, -math.inf)
@@ -221,8 +250,8 @@ class _Builder:
 
     def steps(self, count, history, plates):
         """A chain of latent sites, perhaps a second one beside it, and data of both."""
-        draw = self.draw
-        beside, seen, alike = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
+        beside, seen, alike = (self.choices.between(0, 1) for _ in range(3))
+        inside = (*plates, "inner") if plates == ("outer",) and self.choices.between(0, 1) else plates
         tables = {}
 
         def shared(site):
@@ -230,7 +259,6 @@ class _Builder:
             key = site.name[len(self.prefix)], site.logits.shape, site.family
             return replace(site, logits=tables.setdefault(key, site.logits)) if alike else site
 
-        inside = (*plates, "inner") if plates == ("outer",) and draw(st.booleans()) else plates
         steps = []
         for t in range(count):
             window = [site for step in steps[max(0, t - history) :] for site in step if site.observed is None]

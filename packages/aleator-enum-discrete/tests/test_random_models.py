@@ -166,7 +166,7 @@ def distance_from_independence(probabilities):
 
 @pytest.mark.parametrize("by", ["infer_discrete", "sample_posterior"])
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(program=programs(max_states=64, zeros=True))
+@given(program=programs(max_states=150, zeros=True))
 def test_draws_have_the_joint_frequencies(program, by):
     """SEMANTICS 43: chi-square over the joint states; where sites are tied, draws of each by itself must not pass.
 
