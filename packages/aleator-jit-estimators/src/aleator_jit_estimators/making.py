@@ -161,7 +161,7 @@ class Maker:
         return len(capture(function, tensors, reached.tensors).graph.graph.nodes)
 
     def begin(self, function: Callable[..., Any], tensors: list[Tensor], reached: Reached) -> Program | Building | None:
-        """Record a function of tensors, and find its code or have a child process build it; ``None`` where that fails."""
+        """Record a function of tensors, find its code or have a child process build it; ``None`` where that fails."""
         begin = time.perf_counter()
         try:
             recorded = capture(function, tensors, reached.tensors)

@@ -164,10 +164,13 @@ class StatePath:
         parameters = store._parameters
         if len(parameters) != len(self._parameters) or not all(map(is_, parameters.values(), self._parameters)):
             return None
-        given = [leaf for part in args for leaf in part]
-        if len(given) != len(self._args) or not self._reached.is_current():
+        if not self._reached.is_current():
             return None
-        inputs = []
+        model_args, guide_args = args
+        given = [*model_args, *guide_args]
+        if len(given) != len(self._args):
+            return None
+        inputs: list[Tensor] = []
         for leaf, (last, description) in zip(given, self._args, strict=True):
             if description is None:
                 if leaf is not last:
@@ -184,7 +187,10 @@ class StatePath:
         names = self._names
         params = dict(zip(names[0], found))  # noqa: B905  # the names end first, the outputs go on
         slots = {name: dict(zip(keys, found)) for name, keys in self._slots}  # noqa: B905  # as above
-        rates, base, schedule, buffers = (dict(zip(each, found)) for each in names[1:])  # noqa: B905  # as above
+        rates = dict(zip(names[1], found))  # noqa: B905  # as above
+        base = dict(zip(names[2], found)) if names[2] else {}  # noqa: B905  # as above
+        schedule = dict(zip(names[3], found)) if names[3] else {}  # noqa: B905  # as above
+        buffers = dict(zip(names[4], found)) if names[4] else {}  # noqa: B905  # as above
         state = OptimizerState(slots, rates, base, schedule, ())
         self._params, self._optim_state, self._buffers, self._leaves = params, state, buffers, leaves
         return SVIState(params, state, buffers, stream)
@@ -195,7 +201,9 @@ def _leaves(params: dict[str, Tensor], optim_state: OptimizerState, buffers: dic
     for slots in optim_state.slots.values():
         leaves += slots.values()
     leaves += optim_state.learning_rates.values()
-    leaves += optim_state.base_rates.values()
-    leaves += optim_state.schedule.values()
-    leaves += buffers.values()
+    if optim_state.base_rates or optim_state.schedule:
+        leaves += optim_state.base_rates.values()
+        leaves += optim_state.schedule.values()
+    if buffers:
+        leaves += buffers.values()
     return leaves

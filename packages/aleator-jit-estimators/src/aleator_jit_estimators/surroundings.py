@@ -21,8 +21,7 @@ def surroundings() -> tuple[Any, ...]:
         torch.get_default_dtype(),
         torch.get_default_device() if modes else None,  # a default device is kept as a mode
         torch.is_inference_mode_enabled(),
-        torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"),
-        torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda"),
+        _autocast() if torch._C._is_any_autocast_enabled() else None,
         torch.are_deterministic_algorithms_enabled(),
         torch.get_float32_matmul_precision(),
         torch.get_num_threads(),
@@ -38,3 +37,7 @@ def interpreted_by() -> str | None:
     modes = torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]  # torch's
     own = [mode for mode in modes if isinstance(mode, DeviceContext)]
     return None if len(own) == len(modes) else f"the torch function mode {type(modes[-1]).__name__} is active"
+
+
+def _autocast() -> tuple[Any, ...]:
+    return tuple(torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) for kind in ("cpu", "cuda"))
