@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 PROGRAM = """
 import sys
 import torch, warnings; warnings.simplefilter('error')
@@ -24,11 +22,6 @@ print("torch._dynamo" in sys.modules)
 """
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="torch wraps __torch_dispatch__ of a mode so that its first call imports the compiler: three seconds; "
-    "a mode whose _should_skip_dynamo answers False is left alone (the dependency tracker's mode in the core)",
-)
 def test_finding_out_what_depends_on_what_loads_no_compiler():
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False"]

@@ -107,6 +107,11 @@ class _DispatchWatch(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self._tracker = tracker
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch asks this of a mode: to be skipped by Dynamo would import Dynamo, which costs seconds."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401  # torch's protocol
