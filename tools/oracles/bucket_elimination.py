@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TypeAlias
 
 import numpy
@@ -45,20 +44,23 @@ def _observed(network: Network, evidence: Mapping[str, int]) -> list[Factor]:
 def _eliminate(
     factors: list[Factor], sizes: Mapping[str, int], kept: tuple[str, ...], reduce: Callable[..., Numbers]
 ) -> Numbers:
-    factors = list(factors)
-    while waiting := {name for names, _ in factors for name in names}.difference(kept):
-        name = min(sorted(waiting), key=partial(_elements, factors=factors, sizes=sizes))
-        bucket = [factor for factor in factors if name in factor[0]]
-        names, product = _multiply(bucket)
-        factors = [factor for factor in factors if name not in factor[0]]
+    waiting = set().union(*(names for names, _ in factors)).difference(kept)
+    around = {name: set[str]().union(*(names for names, _ in factors if name in names)) for name in waiting}
+    left = dict(enumerate(factors))
+    holders = {name: {place for place, (names, _) in left.items() if name in names} for name in waiting}
+    while waiting:
+        name = min(sorted(waiting), key=lambda each: math.prod(sizes[other] for other in around[each]))
+        names, product = _multiply([left.pop(place) for place in sorted(holders[name])])
+        rest = tuple(each for each in names if each != name)
         with numpy.errstate(divide="ignore"):  # the logarithm of a sum of nothing is minus infinity
-            factors.append((tuple(each for each in names if each != name), reduce(product, axis=names.index(name))))
-    return _multiply(factors)[1]
-
-
-def _elements(name: str, factors: list[Factor], sizes: Mapping[str, int]) -> int:
-    """The elements of the table that eliminating a variable makes."""
-    return math.prod(sizes[each] for each in {each for names, _ in factors if name in names for each in names})
+            made = reduce(product, axis=names.index(name))
+        place = len(factors) + len(sizes) - len(waiting)
+        left[place] = rest, made
+        waiting.discard(name)
+        for each in waiting.intersection(rest):
+            holders[each] = (holders[each] - holders[name]) | {place}
+            around[each] = (around[each] | set(rest)) - {name}
+    return _multiply(list(left.values()))[1]
 
 
 def _multiply(factors: list[Factor]) -> Factor:
