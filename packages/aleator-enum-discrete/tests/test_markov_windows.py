@@ -203,3 +203,33 @@ def test_cost_is_linear_in_the_length():
         posterior = posterior_tables(trace)
         found.append(plan_contraction(posterior.tables, posterior.domain).cost.multiplications)
     assert found[2] - found[1] == 2 * (found[1] - found[0])
+
+
+def test_cost_is_linear_in_the_guide_too(monkeypatch):
+    """SEMANTICS 39: one sum and its gradient for all terms, whose plan grows with the length alone."""
+    from aleator_enum_discrete import expectation
+    from aleator_enum_discrete.contraction import plan_contraction
+
+    costs = []
+
+    def counted(tables, domain, *args, **options):
+        costs.append(plan_contraction(tables, domain).cost.multiplications)
+        return original(tables, domain, *args, **options)
+
+    original = expectation.marginalize
+    monkeypatch.setattr(expectation, "marginalize", counted)
+    for length in (10, 20, 40):
+
+        def guide(length=length):
+            x = torch.zeros(())
+            for t in aleator.markov(range(length)):
+                x = aleator.sample(f"x_{t}", dist.Categorical(STEP[x.long(), 0, 0]), infer={"enumerate": "parallel"})
+
+        def model(length=length):
+            x = torch.zeros(())
+            for t in aleator.markov(range(length)):
+                x = aleator.sample(f"x_{t}", dist.Categorical(STEP[x.long(), 1, 0]))
+
+        TraceEnum_ELBO(max_plate_nesting=0).loss(model, guide)
+    assert len(costs) == 3
+    assert costs[2] - costs[1] == 2 * (costs[1] - costs[0])

@@ -173,7 +173,7 @@ def _weight(each: NamedFactor) -> Weight | None:
     if enumerated is None:
         return Weight(factor.name, each.table(law - law.detach()), is_drawn=True)
     if enumerated.is_exact:
-        return Weight(factor.name, each.table(law))
+        return Weight(factor.name, each.table(law), sums_to_one=True)
     if factor.score is None:  # pathwise draws: each counts once in so many
         even = law.new_zeros(()).sub(math.log(enumerated.size)).expand(law.shape)
         return Weight(factor.name, each.table(even))

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from aleator.errors import UnsupportedModelError
+from aleator.randomness import is_interpreted
 from aleator_enum_discrete.contraction import contract_all
+from aleator_enum_discrete.marginals import marginalize
 from aleator_enum_discrete.semirings import LOG
 from aleator_enum_discrete.tables import Domain, Table, align
 
@@ -55,12 +57,14 @@ class Weight:
         absent: the logarithm of the weight where a cost lies outside of a plate of the site, and one run in many is
             looked at; 0 where weights sum to one.
         is_drawn: whether values were drawn, so that only the derivative is of interest.
+        sums_to_one: whether all values are there, so that the weight is a law, whatever the parameters.
     """
 
     name: str
     table: Table
     absent: float = 0.0
     is_drawn: bool = False
+    sums_to_one: bool = False
 
 
 def expect(
@@ -85,10 +89,41 @@ def expect(
         UnsupportedModelError: naming a site whose cost lies outside of a plate that it depends on the inside of.
     """
     results: dict[tuple[str, str], Tensor] = {}
-    for included, group in _grouped(costs, weights, always).items():
+    groups = _grouped(costs, weights, always)
+    laws = frozenset(weight.name for weight in weights if weight.sums_to_one)
+    lawful = {included: group for included, group in groups.items() if included and included <= laws}
+    if len({cost.table.names for group in lawful.values() for cost in group}) > _FEW and not is_interpreted():
+        together = frozenset().union(*lawful)
+        chosen = [weight for weight in weights if weight.name in together]
+        group = [cost for members in lawful.values() for cost in members]
+        results.update(_expect_by_marginals(group, chosen, weights, domain, kept, memory_budget))
+        groups = {included: members for included, members in groups.items() if included not in lawful}
+    for included, group in groups.items():
         chosen = [weight for weight in weights if weight.name in included]
         results.update(_expect_alike(group, chosen, weights, domain, kept, memory_budget))
     return {(cost.side, cost.name): results[cost.side, cost.name] for cost in costs}
+
+
+_FEW = 3
+"""Up to so many different tables of costs a sum for each is cheaper than one sum and its gradient."""
+
+
+def _expect_by_marginals(
+    costs: Sequence[Cost],
+    chosen: Sequence[Weight],
+    weights: Sequence[Weight],
+    domain: Domain,
+    kept: str | None,
+    memory_budget: int | None,
+) -> dict[tuple[str, str], Tensor]:
+    """Weigh costs by one pass over all weights and one back; laws sum to one, so that those without effect may join."""
+    tables = [weight.table for weight in chosen]
+    outputs = {cost.table.names: cost.table for cost in costs}
+    probes = [Table(torch.zeros_like(each.values), each.names, each.plates) for each in outputs.values()]
+    inner = domain.only({name for table in (*tables, *probes) for name in table.names})
+    found = marginalize([*tables, *probes], inner, (), memory_budget=memory_budget).tables[len(tables) :]
+    by_names = dict(zip(outputs, found, strict=True))
+    return {(cost.side, cost.name): _weighed(cost, by_names[cost.table.names], weights, kept) for cost in costs}
 
 
 def _grouped(
@@ -149,7 +184,7 @@ def _expect_alike(
             logs = [_product(tables, names) for names in outputs]
         found = dict(zip(outputs, logs, strict=True))
         for cost in group:
-            results[cost.side, cost.name] = _weighed(cost, found[cost.table.names], weights, kept)
+            results[cost.side, cost.name] = _weighed(cost, found[cost.table.names].exp(), weights, kept)
     return results
 
 
@@ -170,10 +205,9 @@ def _product(tables: Sequence[Table], names: tuple[str, ...]) -> Tensor:
     return total
 
 
-def _weighed(cost: Cost, log_weight: Tensor | None, weights: Sequence[Weight], kept: str | None) -> Tensor:
+def _weighed(cost: Cost, weight: Tensor | None, weights: Sequence[Weight], kept: str | None) -> Tensor:
     values = cost.table.values
-    if log_weight is not None:
-        weight = log_weight.exp()
+    if weight is not None:
         # Where nothing can happen, nothing counts: 0 times minus infinity, and the derivative there.
         values = torch.where(weight.detach() == 0, values.new_zeros(()), values) * weight
     dims = [place for place, name in enumerate(cost.table.names) if name != kept]
