@@ -250,7 +250,6 @@ print(report.captured, report.loaded, "torch._dynamo" in sys.modules, "torch._in
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler to build a package")
 def test_package_is_eager_to_rounding_and_serves_the_next_process(monkeypatch, tmp_path):
     """SEMANTICS 77; the next process captures nothing and imports neither Dynamo nor Inductor."""

@@ -72,7 +72,8 @@ def test_name_holds_versions_threads_and_the_sources_that_take_part(monkeypatch)
         ("platform.machine", lambda: "abacus"),
         ("torch.get_num_threads", lambda: 77),
         ("torch.backends.cpu.get_cpu_capability", lambda: "FINGERS"),
-        ("aleator_jit_estimators.package_name.sources_digest", lambda top: top),
+        ("aleator_jit_estimators.package_name._own_sources", lambda: "other"),
+        ("aleator_jit_estimators.package_name.version", lambda name: "0.0"),
     ):
         with monkeypatch.context() as context:
             context.setattr(where, what)

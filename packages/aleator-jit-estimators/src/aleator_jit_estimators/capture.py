@@ -11,7 +11,9 @@ from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten
 
 from aleator.randomness import preserve, rng
+from aleator_jit_estimators.host_reads import HostReads
 from aleator_jit_estimators.noise import Noise, take_noise_out
+from aleator_jit_estimators.places import LastSite, place_of
 from aleator_jit_estimators.recorder import Recorder, UnrecordableError
 
 __all__ = ["Capture", "capture"]
@@ -52,11 +54,14 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], reachable: S
         Exception: whatever the function raises.
     """
     distinct = tuple(value.detach().clone() for value in inputs)
-    recorder = Recorder(distinct)
+    recorder, last = Recorder(distinct), LastSite()
     with preserve(), rng(None):
         try:
-            with recorder:
+            with recorder, last, HostReads():
                 result = function(*distinct)
+        except Exception as error:
+            error.add_note(place_of(error, last))
+            raise
         finally:
             recorder.restore()
     outputs, structure = tree_flatten(result)

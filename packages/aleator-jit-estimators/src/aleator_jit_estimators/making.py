@@ -295,4 +295,6 @@ class Maker:
 
 def _in_words(error: Exception) -> str:
     text = str(error).strip().partition("\n")[0][:300]
-    return text if isinstance(error, UnrecordableError) else f"{type(error).__name__}: {text}"
+    reason = text if isinstance(error, UnrecordableError) else f"{type(error).__name__}: {text}"
+    places = [note for note in getattr(error, "__notes__", ()) if note]
+    return f"{reason} ({places[0]})" if places else reason

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import platform
 from collections.abc import Collection
-from functools import lru_cache
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -14,9 +14,9 @@ import torch
 from aleator_jit_estimators.capture import Capture
 from aleator_jit_estimators.watch import describe
 
-__all__ = ["package_name", "sources_digest"]
+__all__ = ["package_name"]
 
-_TAKE_PART = ("aleator", "aleator_svi_elbo", "aleator_jit_estimators")
+_TAKE_PART = ("aleator_core", "aleator_svi_elbo")
 
 
 def package_name(capture: Capture, packages: Collection[str]) -> str:
@@ -31,7 +31,8 @@ def package_name(capture: Capture, packages: Collection[str]) -> str:
     parts = (
         capture.digest,
         inputs,
-        tuple((top, sources_digest(top)) for top in sorted({*_TAKE_PART, *packages} - {"torch"})),
+        _own_sources(),
+        tuple((top, _version(top)) for top in sorted({*_TAKE_PART, *packages} - {"torch", "aleator"})),
         torch.__version__,
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
@@ -43,18 +44,22 @@ def package_name(capture: Capture, packages: Collection[str]) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-@lru_cache(maxsize=256)
-def sources_digest(top: str) -> str:
-    """Return a digest of a package's sources, or of its version where it has none."""
-    module = importlib.import_module(top)
-    file = getattr(module, "__file__", None)
-    found = hashlib.sha256(str(getattr(module, "__version__", "")).encode())
-    if file is not None and top.startswith("aleator"):
-        folder = Path(file).parent
-        for path in sorted(folder.rglob("*.py")):
-            found.update(str(path.relative_to(folder)).encode())
-            found.update(path.read_bytes())
+@cache
+def _own_sources() -> str:
+    """Return a digest of this package: how it turns a graph into code. What a program does is in the graph's digest."""
+    folder = Path(__file__).parent
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        found.update(path.name.encode())
+        found.update(path.read_bytes())
     return found.hexdigest()
+
+
+def _version(top: str) -> str:
+    try:
+        return version(top.replace("_", "-"))
+    except PackageNotFoundError:
+        return ""
 
 
 def _accelerators(capture: Capture) -> tuple[object, ...]:
