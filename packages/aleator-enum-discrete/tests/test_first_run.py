@@ -3,6 +3,13 @@
 import subprocess
 import sys
 
+import pytest
+
+import aleator
+import aleator.distributions as dist
+from aleator.infer import TraceEnum_ELBO, config_enumerate
+from aleator_enum_discrete import dim_coloring
+
 PROGRAM = """
 import sys
 import torch, warnings; warnings.simplefilter('error')
