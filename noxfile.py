@@ -158,6 +158,14 @@ def conformance_full(session: nox.Session) -> None:
 
 
 @nox.session(default=False, requires=["wheels"])
+def conformance_compiled(session: nox.Session) -> None:
+    """The kit, level fast, over every estimator that compiles, each program a package of its own: takes hours."""
+    env.install_wheels(session, env.PACKAGES, "pytest")
+    session.env["ALEATOR_COMPILE_BACKEND"] = "aot"
+    env.run_pytest(session, [INTEGRATION / "conformance"], "-k", "Jit or Compiled")
+
+
+@nox.session(default=False, requires=["wheels"])
 def gradients(session: nox.Session) -> None:
     """The gradients of the ELBO estimators against exact enumeration, at many draws: the page docs/gradients.md."""
     env.install_wheels(session, env.PACKAGES)
