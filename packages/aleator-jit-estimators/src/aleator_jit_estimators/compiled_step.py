@@ -137,8 +137,10 @@ class CompiledStep:
         self._follows_states = True
         return None if self._path is None else self._path.take_many(store, state, args, steps)
 
-    def _loop(self, program: Program, call: Call, count: int) -> Loop:
-        """Return the loop of a program, which lives as long as its program."""
+    def _loop(self, program: Program, call: Call, count: int) -> Loop | None:
+        """Return the loop of a program, which lives as long as its program; ``None`` where states are too large."""
+        if not Loop.fits(call.tensors[: count - 1]):
+            return None
         if id(program) not in self._loops:
             self._loops[id(program)] = Loop(self._maker, self._step, call, count - 1)
         return self._loops[id(program)]

@@ -60,6 +60,12 @@ class Loop:
         self.steps = 1
         self.program: Program | None = None
 
+    @staticmethod
+    def fits(leaves: Sequence[Tensor]) -> bool:
+        """Tell whether a state is small enough for its tensors' handling to matter beside the calculation."""
+        plain = all(leaf.is_contiguous() and leaf.is_cpu for leaf in leaves)
+        return plain and sum(leaf.numel() for leaf in leaves) <= _MOST_NUMBERS
+
     def is_ready(self, steps: int, inside: Callable[[], Any]) -> bool:
         """Count a run of so many steps, and tell whether the package serves it; begins to make it where that pays.
 
@@ -72,7 +78,7 @@ class Loop:
         self._asked += steps
         if self._building is not None:
             made = self._maker.advance(self._building, is_extra=True)
-        elif self._asked < _WORTHWHILE or self._is_given_up or not self._fits():
+        elif self._asked < _WORTHWHILE or self._is_given_up:
             return False
         else:
             with inside():
@@ -93,11 +99,6 @@ class Loop:
             for at, piece, shape in zip(held.leaves, torch.split(vector, held.sizes), held.shapes, strict=True):
                 found[at] = piece.view(shape)
         return [found[at] for at in range(self._count)]
-
-    def _fits(self) -> bool:
-        leaves = self._call.tensors[: self._count]
-        fits = all(leaf.is_contiguous() and leaf.is_cpu for leaf in leaves)
-        return fits and sum(leaf.numel() for leaf in leaves) <= _MOST_NUMBERS
 
     def _begun(self) -> Program | Building | None:
         inputs = [*self.joined(self._call.tensors[: self._count]), *self._call.tensors[self._count :]]
