@@ -19,6 +19,11 @@ NAMES = (
     "bernoulli_chain",
     "mean_field",
     "importance_sampling",
+    "gaussian_mixture",
+    "hidden_markov",
+    "long_chain",
+    "viterbi",
+    "backward_sampling",
 )
 
 

@@ -63,6 +63,8 @@ def _aleator(training: Training, whole_runs: bool) -> Prepared:
         end = time.perf_counter() + SETTLING
         while whole_runs and (time.perf_counter() < end or compile_report(svi).waiting):
             prepared.take(prepared.unit)
+            if compile_report(svi).waiting:
+                time.sleep(1.0)  # what is waited for is built by a child process that yields to others
 
     return prepared._replace(settle=settle)
 
