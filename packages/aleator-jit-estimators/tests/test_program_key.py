@@ -883,6 +883,28 @@ def test_what_a_program_writes_into_tensors_it_writes_once_per_step():
     assert seen[0] == seen[1]
 
 
+def test_running_statistics_of_batch_norm_move_once_per_step():
+    """Catches statistics that a recording leaves moved on: the operator writes them without saying so."""
+    seen = []
+    for backend in (None, "eager"):
+        norm = torch.nn.BatchNorm1d(2)
+        values = torch.tensor([[1.0, 2.0], [3.0, 5.0], [4.0, -1.0]])
+
+        def program(norm=norm, values=values):
+            site(norm(values).exp().mean() + 1.0)
+
+        svi = functional.SVI(program, point_guide, Trace_ELBO(), SGD(lr=0.01))
+        state, _ = svi.init(0)
+        norm.reset_running_stats()
+        used = svi if backend is None else compile(svi, backend=backend)
+        for _ in range(4):
+            used.update(state)
+        seen.append((norm.running_mean.tolist(), norm.running_var.tolist(), norm.num_batches_tracked.item()))
+        assert backend is None or compile_report(used).eager == ()
+    assert seen[0] == seen[1]
+    assert seen[0][2] == 4
+
+
 def test_recording_changes_no_stream():
     """SEMANTICS 77: the numbers that follow a compiled step are those that follow an eager one."""
     svi = functional.SVI(lambda: site(torch.rand(()) + 1.0), point_guide, Trace_ELBO(), SGD(lr=0.01))

@@ -53,7 +53,7 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], reachable: S
         UnrecordableError: the program reads a value on the host, or a tensor that lies nowhere among ``reachable``.
         Exception: whatever the function raises.
     """
-    distinct = tuple(value.detach().clone() for value in inputs)
+    distinct = tuple(map(_copied, inputs))
     recorder, last = Recorder(distinct), LastSite()
     with preserve(), rng(None):
         try:
@@ -79,3 +79,12 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], reachable: S
     if noise is not None:
         values.append(torch.zeros(noise.size, dtype=noise.dtype))
     return Capture(graph, lifted, noise, (*distinct, *values), structure, digest)
+
+
+def _copied(value: Tensor) -> Tensor:
+    """Return a copy with the same strides, which ``clone`` does not keep and packages are built for."""
+    value = value.detach()
+    if value.layout is not torch.strided or value.is_contiguous() or not value.numel():
+        return value.clone()
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
+    return value.as_strided((extent,), (1,)).clone().as_strided(value.shape, value.stride())

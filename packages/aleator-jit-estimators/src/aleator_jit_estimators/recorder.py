@@ -20,6 +20,11 @@ __all__ = ["Recorder", "UnrecordableError"]
 _LITERALS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 _CHECKS = (torch.ops.aten._linalg_check_errors.default,)  # compiled, what these refuse becomes NaN
 
+# The first writes its running statistics and does not say so; the second is the same, and says so.
+_BATCH_NORM = torch.ops.aten.native_batch_norm.default
+_HONEST_BATCH_NORM = torch.ops.aten._native_batch_norm_legit.default
+_DISHONEST = (torch.ops.aten.cudnn_batch_norm.default, torch.ops.aten.miopen_batch_norm.default)
+
 
 class UnrecordableError(RuntimeError):
     """A program does something that a graph cannot hold."""
@@ -66,6 +71,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
         kwargs = kwargs or {}
         if func in _CHECKS:
             return func(*args, **kwargs)
+        if func is _BATCH_NORM and args[3] is not None:
+            func = _HONEST_BATCH_NORM
         _refuse(func, args)
         if func in _LITERALS and args[0] not in self._nodes:
             node = self._graph.call_function(torch.ops.aten.lift_fresh_copy.default, (self._literal(args[0]),))
@@ -158,6 +165,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
 
 
 def _refuse(func: Any, args: Any) -> None:  # noqa: ANN401  # an operator and its arguments
+    if func in _DISHONEST and args[5]:
+        raise UnrecordableError(f"{func} writes running statistics in a way that no graph shows")
     if torch.Tag.data_dependent_output in func.tags:
         raise UnrecordableError(f"the program reads a value on the host ({func})")
     if torch.Tag.dynamic_output_shape in func.tags and not _picks_by_number(func, args):
