@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -14,9 +15,12 @@ from aleator.distributions.arguments import broadcast_shapes
 from aleator.sites import Site
 from aleator.stash import StashKey
 
-__all__ = ["DETERMINISTIC", "is_deterministic", "plate_scale", "score_site"]
+__all__ = ["DETERMINISTIC", "KNOWN_LOG_PROB", "is_deterministic", "plate_scale", "score_site"]
 
 DETERMINISTIC: StashKey[bool] = StashKey("deterministic")
+
+KNOWN_LOG_PROB: StashKey[tuple[Any, Callable[[], Tensor]]] = StashKey("known_log_prob")
+"""A value, and a quicker way to its log-probability than ``fn.log_prob``; taken while the site has that very value."""
 
 
 def is_deterministic(site: Site) -> bool:
@@ -50,8 +54,9 @@ def score_site(site: Site) -> tuple[Tensor, Tensor]:
     value = site.value
     if isinstance(mask, Tensor) and site.is_observed and isinstance(value, Tensor) and value.numel():
         value = _fill_masked(site, value, mask)
+    known = None if site._stash is None else site._stash.get(KNOWN_LOG_PROB)
     try:
-        log_prob = site.fn.log_prob(value)
+        log_prob = site.fn.log_prob(value) if known is None or known[0] is not value else known[1]()
     except (ValueError, RuntimeError, IndexError) as error:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(

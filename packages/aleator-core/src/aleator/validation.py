@@ -96,7 +96,7 @@ class PendingChecks:
             finite_is_known: leave out the notes that only ask for "not NaN"; the caller reads a number (the loss)
                 which is NaN when one of them fails.
         """
-        groups: dict[tuple[Constraint, torch.device], list[Tensor]] = {}
+        groups: dict[tuple[Constraint, torch.device, torch.Size | None], list[Tensor]] = {}
         verdicts: list[Tensor] = [flag.logical_not() for flag in self._folded]
         seen: set[tuple[int, Constraint, int]] = set()
         with torch.no_grad():
@@ -108,11 +108,13 @@ class PendingChecks:
                 if mark in seen:
                     continue
                 seen.add(mark)
-                if constraint in _ELEMENTWISE and note.mask is None:
-                    groups.setdefault((constraint, value.device), []).append(value)
+                if note.mask is None and constraint in _ELEMENTWISE:
+                    groups.setdefault((constraint, value.device, None), []).append(value)
+                elif note.mask is None and getattr(constraint, "looks_at_last_dims", False):
+                    groups.setdefault((constraint, value.device, value.shape), []).append(value)
                 else:
                     verdicts.append(note.holds().all())
-            for (constraint, _), values in groups.items():
+            for (constraint, *_), values in groups.items():
                 verdicts.append(constraint.check(_joined(values)).all())  # type: ignore[no-untyped-call]  # torch's
             if not verdicts:
                 return None

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, final, overload
 
 from torch import Tensor
 
 from aleator.broadcasting import broadcast_to_frames
+from aleator.distributions import Categorical
 from aleator.errors import UnsupportedModelError
 from aleator.infer.factor import SUMMED_OUT
 from aleator.messenger import Messenger
-from aleator.scoring import is_deterministic
+from aleator.scoring import KNOWN_LOG_PROB, is_deterministic
 from aleator.sites import Site
 from aleator.stash import StashKey
 from aleator_enum_discrete.enumerated_dims import DIM_NAMES, DimAllocator, Enumerated, ProgramDims
@@ -123,6 +125,9 @@ class EnumMessenger(Messenger):
         self._program.hold(site, enumerated)
         site.value = _laid_along(values, dim, len(site.fn.event_shape))
         site.done = True
+        if enumerated.is_exact and type(site.fn) is Categorical:
+            known: tuple[Any, Callable[[], Tensor]] = (site.value, partial(_all_log_probs, site, dim))
+            site.stash[KNOWN_LOG_PROB] = known
         if not self._is_guide:
             site.stash[SUMMED_OUT] = True
 
@@ -181,9 +186,16 @@ def _draws(site: Site, count: Any) -> Tensor:  # noqa: ANN401  # what a user wro
     return values
 
 
+def _all_log_probs(site: Site, dim: int) -> Tensor:
+    """Return the log-probabilities of all categories as they are, laid along a dim: nothing is looked up."""
+    return _laid_along(site.fn.logits.movedim(-1, 0), dim, 0)
+
+
 def _laid_along(values: Tensor, dim: int, event_dim: int) -> Tensor:
     """Move the leftmost dim of ``(n, *batch, *event)`` to a batch dim counted from the right, which is free there."""
     batch = values.dim() - 1 - event_dim
+    if values.numel() == values.shape[0] and not event_dim:
+        return values.reshape(-1, *(1,) * (-dim - 1))
     if batch < -dim:
         event = values.shape[values.dim() - event_dim :]
         shape = (values.shape[0], *(1,) * (-dim - 1 - batch), *values.shape[1 : 1 + batch], *event)

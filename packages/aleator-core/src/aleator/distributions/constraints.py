@@ -19,6 +19,8 @@ class _Weights(Constraint):
     """Nonnegative weights along the last dim, with a positive and finite sum."""
 
     event_dim = 1
+    looks_at_last_dims = True
+    """Values of one shape may be stacked, and checked at once."""
 
     def check(self, value: Tensor) -> Tensor:
         total = value.sum(-1)
@@ -30,6 +32,7 @@ class _FiniteLogits(Constraint):
     """Logits along the last dim that can be normalized: no NaN, none plus infinity, not all minus infinity."""
 
     event_dim = 1
+    looks_at_last_dims = True
 
     def check(self, value: Tensor) -> Tensor:
         largest = value.amax(-1)
