@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import weakref
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from aleator.errors import UnsupportedModelError
 from aleator.ops import logsumexp
-from aleator_enum_discrete import elimination
+from aleator_enum_discrete import elimination, execution
 from aleator_enum_discrete.contraction import components, contract, contract_all, plan_contraction
 from aleator_enum_discrete.elimination import find_plan
 from aleator_enum_discrete.semirings import LINEAR, LOG, MAX_PLUS
@@ -399,3 +400,30 @@ def test_every_join_by_matrices_and_every_line_as_a_chain(graph):
     ours, theirs = (torch.autograd.grad(each, inputs, materialize_grads=True) for each in (total, expected))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other if total.item() > -math.inf else one.nan_to_num(), **CLOSE)
+
+
+def test_what_is_not_needed_any_more_is_dropped_without_a_gradient(monkeypatch):
+    """Its budget is then that of the peak; with a gradient everything is kept, and the budget says so."""
+    tables = [Table(torch.zeros(9, 9, 5), (f"x{i}", f"x{i + 1}", f"y{i}")) for i in range(20)]
+    domain = Domain.of(tables, {**{f"x{i}": 9 for i in range(21)}, **{f"y{i}": 5 for i in range(20)}})
+    cost = plan_contraction(tables, domain).cost
+    assert cost.peak < cost.held < cost.saved
+    made, alive = [], []
+    join = execution._join
+
+    def watched(*args):
+        made.append(weakref.ref(result := join(*args)))
+        alive.append(sum(each() is not None for each in made))
+        return result
+
+    monkeypatch.setattr(execution, "_join", watched)
+    for grad, most in ((False, 4), (True, len(plan_contraction(tables, domain).steps))):
+        made.clear()
+        alive.clear()
+        given = requiring_gradient(tables) if grad else tables
+        budget = 4 * (cost.saved if grad else cost.peak)
+        with pytest.raises(UnsupportedModelError, match="more than its budget"):
+            contract(given, domain, memory_budget=budget - 1)
+        contract(given, domain, memory_budget=budget)
+        assert max(alive) <= most
+    assert max(alive) == most

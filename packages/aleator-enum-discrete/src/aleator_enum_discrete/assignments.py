@@ -114,9 +114,9 @@ def _assign(
     tables = with_all_variables(tables, domain, semiring)
     plan = plan_contraction(tables, domain, (kept,))
     like = tables[0].values if tables else torch.empty(())
-    plan.cost.check_fits(like.element_size(), memory_budget, sizes)
+    plan.cost.check_fits(plan.cost.held, like.element_size(), memory_budget, sizes)
     opened: dict[int, ChooseSequences] = {}
-    values = run_plan(plan, [table.values for table in tables], semiring, opened)
+    values = run_plan(plan, [table.values for table in tables], semiring, opened=opened)
     (total,) = take_results(plan, values, semiring, sizes, like)
     with torch.no_grad():
         around = {each.name: tuple(sorted(each.plates.union(kept))) for each in domain.variables}
@@ -125,7 +125,7 @@ def _assign(
 
 def _choose_backward(
     plan: Plan,
-    values: Sequence[Tensor],
+    values: Mapping[int, Tensor],
     opened: Mapping[int, ChooseSequences],
     semiring: Semiring,
     sizes: Mapping[str, int],

@@ -37,7 +37,8 @@ def contract(
         domain: the variables and plates.
         output: the names of the result's dims, in their order.
         semiring: what product and sum mean.
-        memory_budget: the most bytes that tables may take at once; see :class:`PlanCost`.
+        memory_budget: the most bytes that tables may take at once, with a gradient all that it keeps; see
+            :class:`PlanCost`.
 
     Raises:
         UnsupportedModelError: where plates cross, a table depends on what is inside a plate that it is outside of, or
@@ -67,8 +68,10 @@ def contract_all(
     plan = plan_contraction(tables, domain, outputs, semiring.chain is not None)
     like = tables[0].values if tables else torch.empty(())
     sizes = domain.sizes()
-    plan.cost.check_fits(like.element_size(), memory_budget, sizes)
-    values = run_plan(plan, [table.values for table in tables], semiring)
+    has_gradient = torch.is_grad_enabled() and any(table.values.requires_grad for table in tables)
+    needed = plan.cost.saved if has_gradient else plan.cost.peak
+    plan.cost.check_fits(needed, like.element_size(), memory_budget, sizes)
+    values = run_plan(plan, [table.values for table in tables], semiring, drops=not has_gradient)
     return tuple(take_results(plan, values, semiring, sizes, like))
 
 

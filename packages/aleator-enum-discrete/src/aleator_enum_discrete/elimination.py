@@ -16,7 +16,7 @@ from typing import TypeAlias, final
 from aleator.errors import UnsupportedModelError
 from aleator_enum_discrete.chain_detection import find_chain
 from aleator_enum_discrete.paths import find_path, follow
-from aleator_enum_discrete.plan import ChainSum, Join, MatrixForm, Plan, PlateProduct, Step, measure
+from aleator_enum_discrete.plan import ChainSum, Join, MatrixForm, Plan, PlateProduct, Step, last_uses, measure
 from aleator_enum_discrete.tables import Domain, Layout
 
 __all__ = ["Structure", "find_plan"]
@@ -60,7 +60,8 @@ def find_plan(structure: Structure) -> Plan:
     builder = _Builder(sizes, [names for names, _, _ in structure.tables], structure.chains)
     results = [_eliminate(structure, output, builder) for output in structure.outputs]
     layouts, steps, kept = builder.used(results)
-    return Plan(layouts, steps, kept, structure.outputs, measure(layouts, steps, kept, sizes))
+    drops = last_uses(steps, kept, builder.num_inputs)
+    return Plan(layouts, steps, kept, structure.outputs, drops, measure(layouts, steps, drops, sizes))
 
 
 def _eliminate(structure: Structure, output: tuple[str, ...], builder: _Builder) -> list[int]:

@@ -15,32 +15,43 @@ __all__ = ["run_plan", "take_results"]
 
 
 def run_plan(
-    plan: Plan, tensors: Sequence[Tensor], semiring: Semiring, opened: dict[int, ChooseSequences] | None = None
-) -> list[Tensor]:
-    """Return every value of a plan: the inputs, then the results of its steps.
+    plan: Plan,
+    tensors: Sequence[Tensor],
+    semiring: Semiring,
+    drops: bool = False,
+    opened: dict[int, ChooseSequences] | None = None,
+) -> dict[int, Tensor]:
+    """Return the values of a plan by their positions: the inputs, then the results of its steps.
 
-    Where ``opened`` is given, it gets for the position of each chain's sum the function that chooses by its terms.
+    Args:
+        plan: what to do.
+        tensors: the inputs.
+        semiring: what product and sum mean.
+        drops: whether to drop what later steps and the outputs do not need.
+        opened: gets for the position of each chain's sum the function that chooses by its terms.
     """
-    values = list(tensors)
-    for step in plan.steps:
+    values = dict(enumerate(tensors))
+    for place, (step, unneeded) in enumerate(zip(plan.steps, plan.drops, strict=True), len(values)):
         if isinstance(step, Join):
-            values.append(_join(step, [values[place] for place in step.operands], semiring))
+            values[place] = _join(step, [values[each] for each in step.operands], semiring)
         elif isinstance(step, PlateProduct):
-            values.append(semiring.product(values[step.operand], step.dims, step.repeats))
+            values[place] = semiring.product(values[step.operand], step.dims, step.repeats)
         else:
-            transition, observation = stack_chain(step, [values[place] for place in step.operands], semiring)
+            transition, observation = stack_chain(step, [values[each] for each in step.operands], semiring)
             if opened is None:
                 assert semiring.chain is not None
-                total = semiring.chain(transition, observation)
+                values[place] = semiring.chain(transition, observation)
             else:
                 assert semiring.open_chain is not None
-                total, opened[len(values)] = semiring.open_chain(transition, observation)
-            values.append(total)
+                values[place], opened[place] = semiring.open_chain(transition, observation)
+        if drops:
+            for each in unneeded:
+                del values[each]
     return values
 
 
 def take_results(
-    plan: Plan, values: Sequence[Tensor], semiring: Semiring, sizes: Mapping[str, int], like: Tensor
+    plan: Plan, values: Mapping[int, Tensor], semiring: Semiring, sizes: Mapping[str, int], like: Tensor
 ) -> list[Tensor]:
     """Return the outputs of a plan whose values are given, each over all of its names in their order."""
     outputs = []

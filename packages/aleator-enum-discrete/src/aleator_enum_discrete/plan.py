@@ -110,23 +110,31 @@ class PlanCost:
         multiplications: the elements of all joint tables, one addition and one multiplication for each.
         largest: the elements of the largest table that is made.
         largest_names: the names that meet in it.
-        peak: the most elements alive at once when tables are dropped after their last use, inputs included.
-        saved: the elements of everything that is made: what a gradient keeps.
+        peak: the most elements alive at once when what is made is dropped after its last use, inputs included.
+        held: the same where nothing is dropped: what choosing values backward needs.
+        saved: the elements of everything that is made, joint tables too: what a gradient keeps.
     """
 
     multiplications: int
     largest: int
     largest_names: tuple[str, ...]
     peak: int
+    held: int
     saved: int
 
-    def check_fits(self, bytes_per_element: int, budget: int | None, sizes: Mapping[str, int]) -> None:
-        """Refuse a plan whose peak is above a budget in bytes; ``None`` is no limit.
+    def check_fits(self, elements: int, bytes_per_element: int, budget: int | None, sizes: Mapping[str, int]) -> None:
+        """Refuse a plan that needs so many elements at once, of the numbers above, if they are over a budget in bytes.
+
+        Args:
+            elements: :attr:`peak`, :attr:`held` or :attr:`saved`.
+            bytes_per_element: of the tables' dtype.
+            budget: ``None`` is no limit.
+            sizes: of the names.
 
         Raises:
             UnsupportedModelError: naming the variables that meet in the largest table.
         """
-        needed = self.peak * bytes_per_element
+        needed = elements * bytes_per_element
         if budget is None or needed <= budget:
             return
         culprits = ", ".join(f"{name!r} ({sizes[name]})" for name in self.largest_names)
@@ -147,6 +155,7 @@ class Plan:
         steps: what to do, in order.
         results: for each output, the positions of the values whose product it is.
         outputs: for each output, the names of its dims.
+        drops: for each step, the results of steps that are not needed after it.
         cost: what it asks for.
     """
 
@@ -154,6 +163,7 @@ class Plan:
     steps: tuple[Step, ...]
     results: tuple[tuple[int, ...], ...]
     outputs: tuple[tuple[str, ...], ...]
+    drops: tuple[tuple[int, ...], ...]
     cost: PlanCost
 
     @property
@@ -171,34 +181,43 @@ def operands_of(step: Step) -> tuple[int, ...]:
     return (step.operand,) if isinstance(step, PlateProduct) else step.operands
 
 
+def last_uses(steps: Sequence[Step], results: Sequence[Sequence[int]], num_inputs: int) -> tuple[tuple[int, ...], ...]:
+    """Return for each step which results of steps nothing needs after it; inputs belong to the caller."""
+    last = {place: index for index, step in enumerate(steps) for place in operands_of(step) if place >= num_inputs}
+    for result in results:
+        for place in result:
+            last.pop(place, None)
+    drops: list[list[int]] = [[] for _ in steps]
+    for place, index in last.items():
+        drops[index].append(place)
+    return tuple(map(tuple, drops))
+
+
 def measure(
     layouts: Sequence[tuple[str, ...]],
     steps: Sequence[Step],
-    results: Sequence[Sequence[int]],
+    drops: Sequence[Sequence[int]],
     sizes: Mapping[str, int],
 ) -> PlanCost:
     """Count what a plan asks for."""
     elements = [math.prod(sizes[name] for name in names) for names in layouts]
     first = len(layouts) - len(steps)
-    last_use = {place: index for index, step in enumerate(steps) for place in operands_of(step)}
-    last_use.update((place, len(steps)) for result in results for place in result)
-    alive = sum(elements[:first])
-    peak, saved, multiplications = alive, alive, 0
+    alive = kept = sum(elements[:first])
+    peak, held, saved, multiplications = alive, kept, alive, 0
     largest, largest_names = max(elements[:first], default=0), max(layouts[:first], default=(), key=len)
     for index, step in enumerate(steps):
         work = elements[step.operand] if isinstance(step, PlateProduct) else step.size
         matrix = isinstance(step, Join) and step.matrix is not None
         joint = 0 if isinstance(step, PlateProduct) or matrix or not step.summed else work
+        made = elements[first + index]
         multiplications += work
-        alive += elements[first + index]
-        peak = max(peak, alive + joint)
-        saved += joint + elements[first + index]
-        made = max(joint, elements[first + index])
-        if made > largest:
+        alive, kept, saved = alive + made, kept + made, saved + joint + made
+        peak, held = max(peak, alive + joint), max(held, kept + joint)
+        if max(joint, made) > largest:
             names = step.names if isinstance(step, PlateProduct) or matrix else (*step.names, *step.summed)
-            largest, largest_names = made, names
-        alive -= sum(elements[place] for place in set(operands_of(step)) if last_use[place] == index)
-    return PlanCost(multiplications, largest, largest_names, peak, saved)
+            largest, largest_names = max(joint, made), names
+        alive -= sum(elements[place] for place in drops[index])
+    return PlanCost(multiplications, largest, largest_names, peak, held, saved)
 
 
 def readable_bytes(count: int) -> str:
