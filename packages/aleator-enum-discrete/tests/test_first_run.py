@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 import aleator
 import aleator.distributions as dist
 from aleator.infer import TraceEnum_ELBO, config_enumerate
@@ -34,10 +32,6 @@ def test_finding_out_what_depends_on_what_loads_no_compiler():
     assert run.stdout.split() == ["False"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the key is taken after the failed attempt, which has reserved dims that are part of it: it is never found",
-)
 def test_dims_are_found_once_for_a_program(monkeypatch):
     found = []
     color = dim_coloring.color_programs

@@ -130,18 +130,22 @@ def with_few_dims(
     """
     coloring = None
     if len(_COLORINGS):
-        key = program_key(model, guide, args, kwargs), first_dim
-        coloring = _COLORINGS.get(key)
+        coloring = _COLORINGS.get(_key(model, guide, args, kwargs, first_dim))
     try:
         return attempt(coloring)
     except (NoDimLeft, StaleColoring):
-        key = program_key(model, guide, args, kwargs), first_dim
         coloring = color_programs(model, guide, args, kwargs, around, first_dim - LEFTMOST_DIM + 1)
-        _COLORINGS.put(key, coloring)
+        _COLORINGS.put(_key(model, guide, args, kwargs, first_dim), coloring)
     return attempt(coloring)
 
 
 _COLORINGS: ProgramCache[DimColoring] = ProgramCache()
+
+
+def _key(model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any], first_dim: int) -> Any:  # noqa: ANN401  # hashable
+    """Name programs as elsewhere, but for the dims that are reserved now: an attempt that fails leaves some."""
+    of_model, of_guide, shapes, _reserved, around = program_key(model, guide, args, kwargs)
+    return of_model, of_guide, shapes, around, first_dim
 
 
 def _carry(trace: Trace, parents: Parents, carried: dict[str, frozenset[str]]) -> None:
