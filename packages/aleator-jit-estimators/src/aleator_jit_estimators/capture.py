@@ -74,7 +74,7 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], reachable: S
             f"from; keep it in a variable or an attribute, or pass it as an argument"
         )
     lifted = tuple(places[id(each)] for each in recorder.lifted)
-    values = [each.detach() for each in recorder.lifted]
+    values = [_copied(each) for each in recorder.lifted]  # building must not run on the originals
     noise = take_noise_out(graph) if distinct or lifted else None
     if noise is not None:
         values.append(torch.zeros(noise.size, dtype=noise.dtype))
