@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -12,7 +12,6 @@ from aleator.errors import UnsupportedModelError
 from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
 from aleator.infer.dependency import DependencyTracker
-from aleator.infer.program_key import program_key
 from aleator.infer.source_marker import SourceMarker
 from aleator.markov import markov_frames
 from aleator.runtime import Run
@@ -22,16 +21,15 @@ from aleator.validation import PendingChecks
 from aleator_enum_discrete.enum_messenger import CHOSEN
 from aleator_enum_discrete.enumerated_dims import DIM_NAMES, ENUMERATED
 from aleator_enum_discrete.program_cache import ProgramCache
+from aleator_enum_discrete.program_pair import Program, ProgramPair
 from aleator_svi_elbo.tracing import Pair, entered
 
 if TYPE_CHECKING:
-    from aleator.messenger import Messenger
     from aleator.sites import Site
     from aleator.trace import Trace
 
 __all__ = ["PARENTS", "DrawnPair", "Parents", "needs_parents", "note_parents", "parents_of_draws"]
 
-Program = Callable[..., Any]
 Parents = Mapping[str, frozenset[str]]
 
 PARENTS: StashKey[frozenset[str]] = StashKey("parents")
@@ -60,24 +58,17 @@ def needs_parents(pair: Pair) -> bool:
     )
 
 
-def note_parents(
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    around: Sequence[Messenger],
-    pair: Pair,
-) -> None:
+def note_parents(programs: ProgramPair, pair: Pair) -> None:
     """Put what each site depends on into its stash, found by one run on the same values for each structure.
 
     Raises:
         UnsupportedModelError: naming a site that depends on a step outside of its markov window.
     """
-    key = program_key(model, guide, args, kwargs)
+    key = programs.key()
     shape = tuple(tuple(map(_outline, _sample_sites(trace))) for trace in pair)
     found = _CACHE.get((key, shape))
     if found is None:
-        found = _find(model, guide, args, kwargs, around, pair)
+        found = _find(programs, pair)
         for parents, trace in zip(found, pair, strict=True):
             _check_windows(parents, trace)
         _CACHE.put((key, shape), found)
@@ -109,35 +100,22 @@ class DrawnPair(NamedTuple):
     guide_trace: Trace
 
 
-def parents_of_draws(
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    around: Sequence[Messenger],
-) -> DrawnPair:
+def parents_of_draws(programs: ProgramPair) -> DrawnPair:
     """Run a pair once without enumeration, and find on which draws each site depends; randomness is left as it was."""
     tracker = DependencyTracker()
     with randomness.preserve(), Run(checks=PendingChecks(keep=False)), torch.no_grad(), tracker:
-        guide_trace, of_guide = _watch(guide, tracker, None, args, kwargs, around)
+        guide_trace, of_guide = _watch(programs.guide, programs, tracker, None)
         tracker.control = frozenset()
-        model_trace, of_model = _watch(model, tracker, guide_trace, args, kwargs, around)
+        model_trace, of_model = _watch(programs.model, programs, tracker, guide_trace)
     return DrawnPair(of_model, of_guide, model_trace, guide_trace)
 
 
-def _find(
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    around: Sequence[Messenger],
-    pair: Pair,
-) -> tuple[Parents, Parents]:
+def _find(programs: ProgramPair, pair: Pair) -> tuple[Parents, Parents]:
     tracker = DependencyTracker()
     with randomness.preserve(), Run(checks=PendingChecks(keep=False)), torch.no_grad(), tracker:
-        of_guide = _watch(guide, tracker, pair.guide_trace, args, kwargs, around)[1]
+        of_guide = _watch(programs.guide, programs, tracker, pair.guide_trace)[1]
         tracker.control = frozenset()
-        of_model = _watch(model, tracker, pair.model_trace, args, kwargs, around)[1]
+        of_model = _watch(programs.model, programs, tracker, pair.model_trace)[1]
     for trace, found in ((pair.guide_trace, of_guide), (pair.model_trace, of_model)):
         missing = [site.name for site in _sample_sites(trace) if site.name not in found]
         if missing:
@@ -149,17 +127,12 @@ def _find(
 
 
 def _watch(
-    program: Program,
-    tracker: DependencyTracker,
-    trace: Trace | None,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    around: Sequence[Messenger],
+    program: Program, programs: ProgramPair, tracker: DependencyTracker, trace: Trace | None
 ) -> tuple[Trace, Parents]:
     marker = SourceMarker(tracker)
     replayed = () if trace is None else (ReplayMessenger(trace=trace),)
-    with TraceMessenger() as again, marker, entered((*replayed, *around)):
-        program(*args, **kwargs)
+    with TraceMessenger() as again, marker, entered((*replayed, *programs.around)):
+        program(*programs.args, **programs.kwargs)
     found = {}
     for site in _sample_sites(again):
         # What the program read on the host is in what the marker noted when the site was met.

@@ -7,29 +7,27 @@ are dims. What a dim means at a site is then told by dependence too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TYPE_CHECKING, TypeVar, final
 
 import torch
 from torch import Tensor
 
 from aleator.errors import UnsupportedModelError
-from aleator.infer.program_key import program_key
 from aleator_enum_discrete.dependence import Parents, parents_of_draws
 from aleator_enum_discrete.enum_messenger import all_values, is_marked
 from aleator_enum_discrete.enumerated_dims import LEFTMOST_DIM, NoDimLeft, StaleColoring
 from aleator_enum_discrete.memory_limit import memory_of
 from aleator_enum_discrete.program_cache import ProgramCache
+from aleator_enum_discrete.program_pair import ProgramPair
 
 if TYPE_CHECKING:
-    from aleator.messenger import Messenger
     from aleator.sites import Site
     from aleator.trace import Trace
 
 __all__ = ["DimColoring", "color_graph", "color_programs", "with_few_dims"]
 
-Program = Callable[..., Any]
 R = TypeVar("R")
 
 
@@ -48,27 +46,18 @@ class DimColoring:
     of_guide: Mapping[str, frozenset[str]]
 
 
-def color_programs(
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    around: Sequence[Messenger],
-    most: int,
-) -> DimColoring:
+def color_programs(programs: ProgramPair, most: int) -> DimColoring:
     """Run both programs once on drawn values, and color the enumerated sites by who meets whom.
 
     Args:
-        model, guide: the programs.
-        args, kwargs: their arguments.
-        around: handlers to enter around each program.
+        programs: the pair.
         most: how many dims there are.
 
     Raises:
         UnsupportedModelError: more sites meet in a factor than there are dims, or than memory for all their values;
             they are named.
     """
-    found = parents_of_draws(model, guide, args, kwargs, around)
+    found = parents_of_draws(programs)
     carried: dict[str, frozenset[str]] = {}
     _carry(found.guide_trace, found.of_guide, carried)
     _carry(found.model_trace, found.of_model, carried)
@@ -112,15 +101,7 @@ def _listed(names: frozenset[str]) -> str:
     return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
 
 
-def with_few_dims(
-    attempt: Callable[[DimColoring | None], R],
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    around: Sequence[Messenger],
-    first_dim: int,
-) -> R:
+def with_few_dims(attempt: Callable[[DimColoring | None], R], programs: ProgramPair, first_dim: int) -> R:
     """Return what an attempt gives: with a dim for each visible site, or, where these are too many, with a coloring.
 
     A coloring is found once for programs and shapes.
@@ -130,22 +111,16 @@ def with_few_dims(
     """
     coloring = None
     if len(_COLORINGS):
-        coloring = _COLORINGS.get(_key(model, guide, args, kwargs, first_dim))
+        coloring = _COLORINGS.get((programs.key(), first_dim))
     try:
         return attempt(coloring)
     except (NoDimLeft, StaleColoring):
-        coloring = color_programs(model, guide, args, kwargs, around, first_dim - LEFTMOST_DIM + 1)
-        _COLORINGS.put(_key(model, guide, args, kwargs, first_dim), coloring)
+        coloring = color_programs(programs, first_dim - LEFTMOST_DIM + 1)
+        _COLORINGS.put((programs.key(), first_dim), coloring)
     return attempt(coloring)
 
 
 _COLORINGS: ProgramCache[DimColoring] = ProgramCache()
-
-
-def _key(model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any], first_dim: int) -> Any:  # noqa: ANN401  # hashable
-    """Name programs as elsewhere, but for the dims that are reserved now: an attempt that fails leaves some."""
-    of_model, of_guide, shapes, _reserved, around = program_key(model, guide, args, kwargs)
-    return of_model, of_guide, shapes, around, first_dim
 
 
 def _carry(trace: Trace, parents: Parents, carried: dict[str, frozenset[str]]) -> None:

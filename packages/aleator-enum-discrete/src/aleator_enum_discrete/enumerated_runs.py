@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from aleator.infer import analyse
 from aleator.infer.structure import forget
@@ -13,16 +13,14 @@ from aleator_enum_discrete.dependence import needs_parents, note_parents
 from aleator_enum_discrete.dim_coloring import DimColoring, with_few_dims
 from aleator_enum_discrete.enum_messenger import Choice, EnumMessenger
 from aleator_enum_discrete.enumerated_dims import DimAllocator
+from aleator_enum_discrete.program_pair import ProgramPair
 from aleator_enum_discrete.sequential_runs import EarlierDraws, next_choices
 from aleator_svi_elbo.tracing import NestingError, NestingGuard, Pair, SharedSubsample, entered, trace_pair
 
 if TYPE_CHECKING:
-    from aleator.messenger import Messenger
     from aleator_svi_elbo import ELBO
 
 __all__ = ["EnumeratedRuns", "trace_enumerated"]
-
-Program = Callable[..., Any]
 
 
 class EnumeratedRuns(NamedTuple):
@@ -37,66 +35,43 @@ class EnumeratedRuns(NamedTuple):
     has_enumerated: bool
 
 
-def trace_enumerated(
-    estimator: ELBO,
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    around: Sequence[Messenger] = (),
-) -> EnumeratedRuns:
+def trace_enumerated(estimator: ELBO, programs: ProgramPair) -> EnumeratedRuns:
     """Run both programs with the marked sites enumerated, left of all plates.
 
     Raises:
         ValueError: naming the plate that does not fit into a stated ``max_plate_nesting``.
     """
-    particles = next((each for each in around if isinstance(each, plate)), None)
+    particles = next((each for each in programs.around if isinstance(each, plate)), None)
     if particles is not None and particles.dim is not None:
-        return _runs(estimator, model, guide, args, kwargs, around, particles.dim - 1)
+        return _runs(estimator, programs, particles.dim - 1)
     nesting = estimator.max_plate_nesting
     if not math.isinf(nesting):
-        return _guarded(estimator, model, guide, args, kwargs, int(nesting))
+        return _guarded(estimator, programs, int(nesting))
+    model, guide, args, kwargs, _ = programs
     try:
-        return _guarded(estimator, model, guide, args, kwargs, analyse(model, guide, *args, **kwargs).nesting)
+        return _guarded(estimator, programs, analyse(model, guide, *args, **kwargs).nesting)
     except NestingError:
         # What was found for these programs earlier holds no more: something that they read has changed since.
         forget(model, guide, *args, **kwargs)
-    return _guarded(estimator, model, guide, args, kwargs, analyse(model, guide, *args, **kwargs).nesting)
+    return _guarded(estimator, programs, analyse(model, guide, *args, **kwargs).nesting)
 
 
-def _guarded(
-    estimator: ELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any], nesting: int
-) -> EnumeratedRuns:
+def _guarded(estimator: ELBO, programs: ProgramPair, nesting: int) -> EnumeratedRuns:
     guard = NestingGuard(type(estimator).__name__, nesting)
-    return _runs(estimator, model, guide, args, kwargs, (guard,), -nesting - 1)
+    return _runs(estimator, programs._replace(around=(guard,)), -nesting - 1)
 
 
-def _runs(
-    estimator: ELBO,
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    around: Sequence[Messenger],
-    first_dim: int,
-) -> EnumeratedRuns:
+def _runs(estimator: ELBO, programs: ProgramPair, first_dim: int) -> EnumeratedRuns:
     """Run the pair with a dim for each visible site; where there are too few, sites that never meet share dims."""
 
     def attempt(coloring: DimColoring | None) -> EnumeratedRuns:
-        return _run_choices(estimator, model, guide, args, kwargs, around, coloring, first_dim)
+        return _run_choices(estimator, programs, coloring, first_dim)
 
-    return with_few_dims(attempt, model, guide, args, kwargs, around, first_dim)
+    return with_few_dims(attempt, programs, first_dim)
 
 
 def _run_choices(
-    estimator: ELBO,
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    around: Sequence[Messenger],
-    coloring: DimColoring | None,
-    first_dim: int,
+    estimator: ELBO, programs: ProgramPair, coloring: DimColoring | None, first_dim: int
 ) -> EnumeratedRuns:
     pairs: list[Pair] = []
     choices: Sequence[Choice] | None = ()
@@ -107,9 +82,9 @@ def _run_choices(
         in_model = EnumMessenger(dims)
         same = [SharedSubsample(pairs[0]), EarlierDraws(pairs[-1].guide_trace, choices)] if choices else []
         with entered(same[:1]):
-            pair = trace_pair(estimator, model, guide, args, kwargs, around, (in_guide, *same[1:]), (in_model,))
+            pair = trace_pair(estimator, *programs, (in_guide, *same[1:]), (in_model,))
         if coloring is not None or needs_parents(pair):
-            note_parents(model, guide, args, kwargs, around, pair)
+            note_parents(programs, pair)
         pairs.append(pair)
         has_enumerated = has_enumerated or in_guide.has_enumerated or in_model.has_enumerated
         choices = next_choices(in_guide.choices)

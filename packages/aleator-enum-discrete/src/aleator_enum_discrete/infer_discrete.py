@@ -23,6 +23,7 @@ from aleator_enum_discrete.dim_coloring import DimColoring, with_few_dims
 from aleator_enum_discrete.enum_messenger import EnumMessenger
 from aleator_enum_discrete.enumerated_dims import DimAllocator
 from aleator_enum_discrete.posterior_tables import GivenValues, assign, chosen_values, posterior_tables
+from aleator_enum_discrete.program_pair import ProgramPair
 from aleator_svi_elbo.tracing import NestingGuard, Pair
 
 if TYPE_CHECKING:
@@ -139,12 +140,13 @@ class InferDiscrete(Generic[P, R]):
             pair = Pair(trace, Trace())
             if coloring is not None or needs_parents(pair):
                 with _under_values_only():
-                    note_parents(self.fn, _nothing, args, kwargs, (), pair)
+                    note_parents(programs, pair)
             return trace, draws.names, enumeration.has_enumerated
 
+        programs = ProgramPair(self.fn, _nothing, args, kwargs)
         guard = NestingGuard("infer_discrete", -first - 1)
         with _under_values_only():
-            return with_few_dims(attempt, self.fn, _nothing, args, kwargs, (), first)
+            return with_few_dims(attempt, programs, first)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:  # noqa: ANN401  # a bound method
         return self if instance is None else partial(self.__call__, instance)  # type: ignore[arg-type]  # P begins with it

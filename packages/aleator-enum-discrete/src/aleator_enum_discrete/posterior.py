@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +15,7 @@ from aleator_enum_discrete.enumerated_dims import ENUMERATED
 from aleator_enum_discrete.enumerated_runs import trace_enumerated
 from aleator_enum_discrete.marginals import marginalize
 from aleator_enum_discrete.posterior_tables import GivenValues, assign, chosen_values, posterior_tables
+from aleator_enum_discrete.program_pair import ProgramPair
 from aleator_enum_discrete.tables import Table
 from aleator_svi_elbo.tracing import Pair
 
@@ -25,40 +25,27 @@ if TYPE_CHECKING:
 
 __all__ = ["marginals_of", "model_on_posterior_draw"]
 
-Program = Callable[..., Any]
 
-
-def marginals_of(
-    estimator: ELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+def marginals_of(estimator: ELBO, programs: ProgramPair) -> dict[str, Any]:
     """Return the posterior of each site that the model sums out; see ``TraceEnum_ELBO.compute_marginals``."""
-    pair = _single_pair(estimator, "compute_marginals", model, guide, args, kwargs)
+    pair = _single_pair(estimator, "compute_marginals", programs)
     found = posterior_tables(pair.model_trace)
     posterior = marginalize(found.tables, found.domain, memory_budget=found.memory_budget)
     return {name: _distribution(site, posterior.variables[name]) for name, (site, _) in found.sites.items()}
 
 
-def model_on_posterior_draw(
-    estimator: ELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Any:  # noqa: ANN401  # what the model returns
+def model_on_posterior_draw(estimator: ELBO, programs: ProgramPair) -> Any:  # noqa: ANN401  # what the model returns
     """Return what the model returns on a joint posterior draw; see ``TraceEnum_ELBO.sample_posterior``."""
-    pair = _single_pair(estimator, "sample_posterior", model, guide, args, kwargs)
+    pair = _single_pair(estimator, "sample_posterior", programs)
     trace = pair.model_trace
     found = posterior_tables(trace)
     values = chosen_values(trace, found, assign(found, temperature=1))
     given = GivenValues(values, GivenValues.minibatches_of(trace))
     with ReplayMessenger(trace=pair.guide_trace), given:
-        return model(*args, **kwargs)
+        return programs.model(*programs.args, **programs.kwargs)
 
 
-def _single_pair(
-    estimator: ELBO,
-    method: str,
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Pair:
+def _single_pair(estimator: ELBO, method: str, programs: ProgramPair) -> Pair:
     what = f"{type(estimator).__name__}.{method}"
     if estimator.num_particles != 1:
         raise ValueError(
@@ -66,7 +53,7 @@ def _single_pair(
             f"with num_particles=1, and call it several times"
         )
     with Run():
-        pair = trace_enumerated(estimator, model, guide, args, kwargs).pairs[0]
+        pair = trace_enumerated(estimator, programs).pairs[0]
     for name, site in pair.guide_trace.nodes.items():
         if site._stash is not None and (ENUMERATED in site._stash or CHOSEN in site._stash):
             raise ValueError(

@@ -103,6 +103,9 @@ def _at(site: Site, indices: Mapping[str, Tensor]) -> Any:  # noqa: ANN401  # a 
 def _pick(value: Tensor, place: int, event_dim: int, index: Tensor) -> Tensor:
     batch = value.dim() - event_dim
     index = index.reshape((1,) * (batch - index.dim()) + tuple(index.shape) + (1,) * event_dim)
+    if value.numel() == value.shape[place] and index.dim() == value.dim():
+        # Nothing else varies: the usual case, a site's own list of values.
+        return value.reshape(-1)[index]
     shape = list(torch.broadcast_shapes(value.select(place, 0).unsqueeze(place).shape, index.shape))  # type: ignore[no-untyped-call]  # torch's
     values = value.expand([value.shape[place] if each == place else size for each, size in enumerate(shape)])
     return values.gather(place, index.expand(shape))

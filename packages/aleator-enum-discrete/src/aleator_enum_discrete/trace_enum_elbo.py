@@ -12,6 +12,7 @@ from aleator.plugins import Capabilities
 from aleator_enum_discrete.elbo_terms import enumerated_terms
 from aleator_enum_discrete.enumerated_runs import trace_enumerated
 from aleator_enum_discrete.explanation import explained_sites, explained_sums
+from aleator_enum_discrete.program_pair import ProgramPair
 from aleator_svi_elbo import ELBO, ParticleTerms
 from aleator_svi_elbo.tracing import Pair
 
@@ -75,7 +76,7 @@ class TraceEnum_ELBO(ELBO):  # the field's name for it
         around: Sequence[Messenger] = (),
     ) -> tuple[Pair, ...]:
         """Run the programs under enumeration: once for each value of what is enumerated sequentially."""
-        runs = trace_enumerated(self, model, guide, args, kwargs, around)
+        runs = trace_enumerated(self, ProgramPair(model, guide, args, kwargs, around))
         if self.strict_enumeration_warning and not runs.has_enumerated:
             warnings.warn(
                 f"{type(self).__name__} found no site to enumerate; mark sites by config_enumerate or by "
@@ -91,7 +92,7 @@ class TraceEnum_ELBO(ELBO):  # the field's name for it
 
     def explain_run(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> tuple[Trace, Trace] | None:  # noqa: ANN401  # the programs' own
         """Run the programs under enumeration, the first of the sequential values alone."""
-        return trace_enumerated(self, model, guide, args, kwargs).pairs[0]
+        return trace_enumerated(self, ProgramPair(model, guide, args, kwargs)).pairs[0]
 
     def explain_sites(self, model_trace: Trace, guide_trace: Trace) -> Mapping[str, Mapping[str, str]]:
         """Return how each site is enumerated and, where it is drawn, differentiated."""
@@ -113,7 +114,7 @@ class TraceEnum_ELBO(ELBO):  # the field's name for it
         """
         from aleator_enum_discrete.posterior import marginals_of
 
-        return marginals_of(self, model, guide, args, kwargs)
+        return marginals_of(self, ProgramPair(model, guide, args, kwargs))
 
     def sample_posterior(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # what the model returns
         """Return what the model returns on a draw of its enumerated sites from their joint posterior.
@@ -123,4 +124,4 @@ class TraceEnum_ELBO(ELBO):  # the field's name for it
         """
         from aleator_enum_discrete.posterior import model_on_posterior_draw
 
-        return model_on_posterior_draw(self, model, guide, args, kwargs)
+        return model_on_posterior_draw(self, ProgramPair(model, guide, args, kwargs))
