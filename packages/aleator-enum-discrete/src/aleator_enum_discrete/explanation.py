@@ -34,7 +34,7 @@ def explained_sites(model_trace: Trace, guide_trace: Trace) -> Mapping[str, Mapp
                 and (trace is guide_trace or name not in guide_trace.nodes)
             ):
                 words = _enumeration(site)
-                is_summed = bool(words) and "draws" not in words
+                is_summed = words != "" and "draws" not in words
                 table[name] = {"gradient": "exact" if is_summed else applied_rule(site), "enumerated": words}
     return table
 
