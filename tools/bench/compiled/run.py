@@ -58,6 +58,9 @@ def measure(options: argparse.Namespace, reference: list[float]) -> dict[str, Fi
             sessions = {row: stack.enter_context(_session(row, options)) for row in options.rows}
             for name, figures in found.items():
                 _measure_program(name, figures, sessions, options, reference)
+                if options.output:  # what is there, should the rest not come to its end
+                    measured = {each: found[each] for each in found if found[each].seconds}
+                    options.output.write_text(markdown(measured, reference), encoding="utf-8")
     return found
 
 
