@@ -49,7 +49,12 @@ def test_steps_are_the_eager_ones_and_compile_once():
     """SEMANTICS 77, 78."""
     _, svi = both(lambda svi, store: [svi.step(DATA) for _ in range(8)])
     assert svi.compile_report().captured == 1
-    assert svi.compile_report().eager == ()
+    report = svi.compile_report()
+    assert report.eager == ()
+    assert 0.0 < report.compiled_step
+    assert 0.0 < report.eager_step
+    assert report.break_even > 0.0
+    assert "graphs recorded 1, built 1" in str(report)
     assert svi.steps_taken == 8
 
 

@@ -96,7 +96,11 @@ class CompiledStep:
 
     def note_eager(self, seconds: float) -> None:
         """Note how long a step took uncompiled."""
-        self._maker.note_eager(seconds)
+        self._maker.note_step("eager_step", seconds)
+
+    def note_compiled(self, seconds: float) -> None:
+        """Note how long a step took by compiled code."""
+        self._maker.note_step("compiled_step", seconds)
 
     def code(
         self,

@@ -190,10 +190,10 @@ class Maker:
         """Warn, once, that a step stays as it is."""
         self._say_once(f"a step runs uncompiled, with the same results: {reason}")
 
-    def note_eager(self, seconds: float) -> None:
-        """Note how long a step took uncompiled."""
-        known = self.report.eager_step
-        self.report = self.report._replace(eager_step=min(seconds, known) if known else seconds)
+    def note_step(self, field: str, seconds: float) -> None:
+        """Note how long a step took, in the report's ``eager_step`` or ``compiled_step``."""
+        if seconds < (getattr(self.report, field) or float("inf")):
+            self.report = self.report._replace(**{field: seconds})  # type: ignore[arg-type]  # one of two fields
 
     def _made(self, call: Call, again: Callable[[], Call]) -> tuple[Call, Program | Building]:
         """Find the code of what is recorded, or build it once two recordings are the same.

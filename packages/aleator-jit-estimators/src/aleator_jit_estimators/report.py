@@ -18,8 +18,8 @@ class CompileReport(NamedTuple):
         seconds: spent in this process on all of that, waiting for a build included.
         eager: why steps run uncompiled, where they do.
         waiting: how many builds are under way in the background.
-        eager_step: seconds that a step took uncompiled, measured once; 0 where none was.
-        compiled_step: seconds that a step took compiled, measured once; 0 where none was.
+        eager_step: seconds that a step took uncompiled, at best; 0 where none was taken.
+        compiled_step: seconds that a step of ``SVI`` took compiled, at best; 0 where none was taken.
     """
 
     captured: int = 0

@@ -51,11 +51,14 @@ class CompiledTraining:
         Raises:
             NonFiniteError, ParameterError, SupportError: naming what is wrong; nothing has been updated.
         """
+        begin = time.perf_counter()
         loss = self._compiled_step(training, evaluation.args, evaluation.kwargs)
-        if loss is None:
-            begin = time.perf_counter()
-            loss = training.step_uncompiled(evaluation)
-            self.compiled.note_eager(time.perf_counter() - begin)
+        if loss is not None:
+            self.compiled.note_compiled(time.perf_counter() - begin)
+            return loss
+        begin = time.perf_counter()
+        loss = training.step_uncompiled(evaluation)
+        self.compiled.note_eager(time.perf_counter() - begin)
         return loss
 
     def _compiled_step(self, training: Training, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float | None:
