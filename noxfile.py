@@ -38,6 +38,7 @@ nox.options.sessions = [
     "conformance",
     "docs",
     "quickstart",
+    "hmm",
     "summary",
 ]
 
@@ -187,6 +188,16 @@ def quickstart(session: nox.Session) -> None:
     """The first example: weighing, then eight schools; prints posteriors and saves a picture."""
     env.install_wheels(session, env.PACKAGES, "matplotlib")
     session.run("python", str(ROOT / "docs" / "examples" / "quickstart.py"), *session.posargs)
+
+
+@nox.session(requires=["wheels"])
+def hmm(session: nox.Session) -> None:
+    """The example of hidden Markov models, a few epochs on what it makes itself; by hand, ``-- FOLDER --epochs 20``."""
+    env.install_wheels(session, env.PACKAGES, "matplotlib")
+    few = ["--epochs", "3", "--songs", "8", session.create_tmp()]
+    without_data = {"ALEATOR_DATA": ""} if not session.posargs else {}
+    example = str(ROOT / "docs" / "examples" / "hmm.py")
+    session.run("python", example, *(session.posargs or few), env=without_data)
 
 
 @nox.session(venv_backend="none")
