@@ -34,7 +34,8 @@ from oracles.pyagrum_answers import answers_by_pyagrum
 
 TOLERANCE = 1e-9
 DEFAULT = (
-    "cancer earthquake survey asia sachs child insurance water alarm hailfinder hepar2 win95pts pathfinder andes pigs"
+    "cancer earthquake survey asia sachs child insurance water alarm hailfinder hepar2 win95pts pathfinder andes "
+    "diabetes pigs"
 ).split()
 LARGE = 100  # variables: from here on pgmpy and the plain elimination are asked for sums and maxima alone
 WAYS: dict[str, Callable[[Network, Mapping[str, int]], Answers]] = {
