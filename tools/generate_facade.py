@@ -32,14 +32,7 @@ PLUGIN_API = 1
 
 # Names that the design promises and whose packages do not register them yet: asking for one must say where it will
 # come from. A name that is built, or a package that is not in the design, has no place here.
-PLANNED_INFER: Mapping[str, tuple[str, ...]] = {
-    "aleator-jit-estimators": (
-        "JitTrace_ELBO",
-        "JitTraceEnum_ELBO",
-        "JitTraceGraph_ELBO",
-        "JitTraceMeanField_ELBO",
-    ),
-}
+PLANNED_INFER: Mapping[str, tuple[str, ...]] = {}
 PLANNED_HANDLERS: Mapping[str, tuple[str, ...]] = {}
 PLANNED_INFER_KEYS: Mapping[str, tuple[str, ...]] = {}
 

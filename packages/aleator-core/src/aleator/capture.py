@@ -29,6 +29,7 @@ def recording() -> Iterator[None]:
     finally:
         _RECORDING.reset(token)
 
+
 _peek_functorch = getattr(torch._C._functorch, "peek_interpreter_stack", None)
 
 

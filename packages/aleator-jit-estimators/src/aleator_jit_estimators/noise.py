@@ -1,7 +1,7 @@
 """Draws whose distribution a graph fixes, made before it runs: what is left of the graph draws nothing.
 
-Such a graph needs no stream of randomness to be put in the place of the process's, and without calls back into torch
-its package keeps what lies between input and output on the stack.
+Such a graph needs no stream of randomness to be put in the place of the process's, and its package makes no calls back
+into torch.
 """
 
 from __future__ import annotations

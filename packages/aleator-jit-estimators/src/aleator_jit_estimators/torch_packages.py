@@ -29,9 +29,8 @@ def build_package(graph: GraphModule, inputs: Sequence[Tensor], path: str) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # noqa: TID251  # torch's builder warns about deprecated parts of its own
         program = torch.export.export(_GraphStep(graph), tuple(inputs), strict=False)
-        # Memory for each value between input and output costs more than a small step's calculation.
-        on_stack = all(value.is_cpu for value in inputs)
-        with inductor.config.patch({"fallback_random": True, "aot_inductor.allow_stack_allocation": on_stack}):
+        # Not "allow_stack_allocation": it saves microseconds, but outputs can then lie on a stack that is gone.
+        with inductor.config.patch(fallback_random=True):
             inductor.aoti_compile_and_package(program, package_path=path)
 
 
