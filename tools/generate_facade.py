@@ -192,7 +192,8 @@ def _name_order(name: str) -> tuple[int, str]:
 
 def _import_order(line: str) -> tuple[str, tuple[int, str]]:
     _, module, _, name, *_ = line.split()
-    return module, _name_order(name)
+    kind, _ = _name_order(name)
+    return module, (kind, name.lower())
 
 
 def _signature(node: ast.FunctionDef, first: str = "", result: str = "") -> str:

@@ -82,6 +82,24 @@ def test_nothing_is_left_after_steps():
         assert live() <= before
 
 
+def test_a_step_frees_what_it_made_without_the_garbage_collector():
+    """Nothing that a step made holds itself: a collection after it finds no tensor."""
+    with aleator.ParamStore():
+        svi = SVI(mixture, nothing, Adam(lr=0.01), TraceEnum_ELBO(max_plate_nesting=1), progress=False)
+        for _ in range(3):
+            svi.step()
+        gc.collect()
+        gc.disable()
+        try:
+            before = sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+            for _ in range(20):
+                svi.step()
+            after = sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+        finally:
+            gc.enable()
+        assert after <= before
+
+
 def test_no_watched_run_where_everything_is_summed(monkeypatch):
     """Dependence is looked for only where draws count, or steps of a chain."""
     import aleator_enum_discrete.enumerated_runs as runs

@@ -19,8 +19,8 @@ __all__ = ["DETERMINISTIC", "KNOWN_LOG_PROB", "is_deterministic", "plate_scale",
 
 DETERMINISTIC: StashKey[bool] = StashKey("deterministic")
 
-KNOWN_LOG_PROB: StashKey[tuple[Any, Callable[[], Tensor]]] = StashKey("known_log_prob")
-"""A value, and a quicker way to its log-probability than ``fn.log_prob``; taken while the site has that very value."""
+KNOWN_LOG_PROB: StashKey[tuple[Any, Callable[[Any], Tensor]]] = StashKey("known_log_prob")
+"""A value, and a quicker way from the distribution to its log-probability; taken while the site has that very value."""
 
 
 def is_deterministic(site: Site) -> bool:
@@ -56,7 +56,7 @@ def score_site(site: Site) -> tuple[Tensor, Tensor]:
         value = _fill_masked(site, value, mask)
     known = None if site._stash is None else site._stash.get(KNOWN_LOG_PROB)
     try:
-        log_prob = site.fn.log_prob(value) if known is None or known[0] is not value else known[1]()
+        log_prob = site.fn.log_prob(value) if known is None or known[0] is not value else known[1](site.fn)
     except (ValueError, RuntimeError, IndexError) as error:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(

@@ -126,7 +126,8 @@ class EnumMessenger(Messenger):
         site.value = _laid_along(values, dim, len(site.fn.event_shape))
         site.done = True
         if enumerated.is_exact and type(site.fn) is Categorical:
-            known: tuple[Any, Callable[[], Tensor]] = (site.value, partial(_all_log_probs, site, dim))
+            # Not the site itself: it would hold itself, and the step's graph, until the next garbage collection.
+            known: tuple[Any, Callable[[Any], Tensor]] = (site.value, partial(_all_log_probs, dim))
             site.stash[KNOWN_LOG_PROB] = known
         if not self._is_guide:
             site.stash[SUMMED_OUT] = True
@@ -186,9 +187,9 @@ def _draws(site: Site, count: Any) -> Tensor:  # noqa: ANN401  # what a user wro
     return values
 
 
-def _all_log_probs(site: Site, dim: int) -> Tensor:
+def _all_log_probs(dim: int, fn: Categorical) -> Tensor:
     """Return the log-probabilities of all categories as they are, laid along a dim: nothing is looked up."""
-    return _laid_along(site.fn.logits.movedim(-1, 0), dim, 0)
+    return _laid_along(fn.logits.movedim(-1, 0), dim, 0)
 
 
 def _laid_along(values: Tensor, dim: int, event_dim: int) -> Tensor:

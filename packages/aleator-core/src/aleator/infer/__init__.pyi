@@ -24,10 +24,10 @@ from aleator_enum_discrete.infer_discrete import infer_discrete as infer_discret
 from aleator_enum_discrete.trace_enum_elbo import TraceEnum_ELBO as TraceEnum_ELBO
 from aleator_importance.importance import Importance as Importance
 from aleator_jit_estimators.compilation import compile as compile
+from aleator_jit_estimators.jit_elbo import JitTrace_ELBO as JitTrace_ELBO
 from aleator_jit_estimators.jit_elbo import JitTraceEnum_ELBO as JitTraceEnum_ELBO
 from aleator_jit_estimators.jit_elbo import JitTraceGraph_ELBO as JitTraceGraph_ELBO
 from aleator_jit_estimators.jit_elbo import JitTraceMeanField_ELBO as JitTraceMeanField_ELBO
-from aleator_jit_estimators.jit_elbo import JitTrace_ELBO as JitTrace_ELBO
 from aleator_posterior.draws import Draws as Draws
 from aleator_posterior.empirical_marginal import EmpiricalMarginal as EmpiricalMarginal
 from aleator_posterior.marginals import Marginals as Marginals
