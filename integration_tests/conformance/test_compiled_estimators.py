@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, final
 
-from subjects import COMPILED_FAILURES
+from integration_tests.conformance.subjects import COMPILED_FAILURES
 
 from aleator.infer import IWAE, RenyiELBO
 from aleator_jit_estimators.compiled_estimator import AbstractCompiledEstimator
