@@ -13,6 +13,7 @@ from aleator_enum_discrete.assignments import draw_jointly, maximize
 from aleator_enum_discrete.marginals import marginalize
 from aleator_enum_discrete.tables import Domain, Table, Variable
 from brute_force import at_element, copies, joint_table
+from frequencies import chi_square, joint_counts
 from random_graphs import graphs, requiring_gradient
 
 
@@ -78,25 +79,6 @@ def test_the_joint_maximum_is_not_that_of_each_variable():
     domain = Domain.of([pair], {"a": 2, "b": 2})
     assert marginalize([pair], domain).variables["a"].values.argmax().item() == 1
     assert maximize([pair], domain).values["a"].values.item() == 0
-
-
-def chi_square(counts, probabilities):
-    """Pearson's statistic and its 1 - 1e-5 quantile (Wilson and Hilferty 1931)."""
-    expected = probabilities * counts.sum()
-    rare = expected < 5
-    observed = torch.cat([counts[~rare], counts[rare].sum().reshape(1)])
-    expected = torch.cat([expected[~rare], expected[rare].sum().reshape(1)])
-    observed, expected = observed[expected > 0], expected[expected > 0]
-    freedom = max(len(expected) - 1, 1)
-    statistic = ((observed - expected) ** 2 / expected).sum().item()
-    return statistic, freedom * (1 - 2 / (9 * freedom) + 4.265 * math.sqrt(2 / (9 * freedom))) ** 3
-
-
-def joint_counts(draws, order, shape):
-    index = torch.zeros(draws[0].shape, dtype=torch.long)
-    for value, size in zip(draws, shape, strict=True):
-        index = index * size + value
-    return torch.bincount(index, minlength=math.prod(shape)).double()
 
 
 def independent_draws(tables, domain, num_samples):
