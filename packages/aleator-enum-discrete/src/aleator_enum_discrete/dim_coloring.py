@@ -78,7 +78,7 @@ def color_programs(programs: ProgramPair, most: int) -> DimColoring:
 
 def _sizes(trace: Trace, carried: Mapping[str, frozenset[str]]) -> dict[str, int]:
     marked = [site for name, site in trace.nodes.items() if name in carried and is_marked(site)]
-    return {site.name: site.infer.get("num_samples") or len(all_values(site, expand=False)) for site in marked}
+    return {site.name: site.infer.get("num_samples") or len(all_values(site)) for site in marked}
 
 
 def _check_size(site: Site, met: frozenset[str], sizes: Mapping[str, int]) -> None:

@@ -117,7 +117,7 @@ class EnumMessenger(Messenger):
         expand = site.infer.get("expand") is True
         if expand or count is not None:
             broadcast_to_frames(site)
-        values = all_values(site, expand=False) if count is None else _draws(site, count)
+        values = all_values(site) if count is None else _draws(site, count)
         if expand and count is None:
             values = self._over_plates(site, values)
         dim = self._program.give(site)
@@ -148,7 +148,7 @@ class EnumMessenger(Messenger):
             )
         self.has_enumerated = True
         broadcast_to_frames(site)
-        values = self._over_plates(site, all_values(site, expand=False))
+        values = self._over_plates(site, all_values(site))
         place = len(self.choices)
         index = self._given[place].index if place < len(self._given) else 0
         choice = Choice(site.name, index, values.shape[0])
@@ -158,8 +158,8 @@ class EnumMessenger(Messenger):
         site.stash[CHOSEN] = choice
 
 
-def all_values(site: Site, expand: bool) -> Tensor:
-    """Return the support of a site's distribution, its values along the leftmost dim.
+def all_values(site: Site) -> Tensor:
+    """Return the support of a site's distribution, its values along the leftmost dim, the batch dims of size 1.
 
     Raises:
         UnsupportedModelError: naming the site, where the values cannot be listed.
@@ -170,7 +170,7 @@ def all_values(site: Site, expand: bool) -> Tensor:
             f"mark away, or sample several values by infer={{'enumerate': 'parallel', 'num_samples': n}} in a guide"
         )
     try:
-        values: Tensor = site.fn.enumerate_support(expand=expand)
+        values: Tensor = site.fn.enumerate_support(expand=False)
     except NotImplementedError as error:
         raise UnsupportedModelError(
             f"site {site.name!r} asks for enumeration, but its values cannot be listed: {error}; give every component "
