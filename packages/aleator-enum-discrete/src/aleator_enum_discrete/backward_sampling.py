@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 from aleator.handlers.replay import ReplayMessenger
 from aleator.messenger import Messenger
 from aleator_enum_discrete.posterior_tables import GivenValues, assign, chosen_values, posterior_tables
+from aleator_svi_elbo.tracing import SharedSubsample
 
 if TYPE_CHECKING:
     from aleator.sites import Site
@@ -45,6 +46,7 @@ class BackwardSampleMessenger(Messenger):
         self._guide_trace = guide_trace
         self._given: GivenValues | None = None
         self._replayed = ReplayMessenger(trace=guide_trace)
+        self._shared = SharedSubsample((enum_trace,))
 
     def begin(self) -> BackwardSampleMessenger:
         """Draw, and return a handler that holds the draw."""
@@ -52,7 +54,7 @@ class BackwardSampleMessenger(Messenger):
         found = posterior_tables(self._enum_trace)
         values = chosen_values(self._enum_trace, found, assign(found, temperature=1))
         drawn = {name: values[name] for name in found.sites}
-        entry._given = GivenValues(drawn, GivenValues.minibatches_of(self._enum_trace))
+        entry._given = GivenValues(drawn)
         return entry
 
     def process_sample(self, site: Site) -> None:
@@ -63,5 +65,4 @@ class BackwardSampleMessenger(Messenger):
 
     def process_subsample(self, site: Site) -> None:
         """Give the minibatch of the run."""
-        assert self._given is not None  # begin has drawn
-        self._given.process_subsample(site)
+        self._shared.process_subsample(site)

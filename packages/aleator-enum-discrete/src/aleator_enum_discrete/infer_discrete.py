@@ -24,7 +24,7 @@ from aleator_enum_discrete.enum_messenger import EnumMessenger
 from aleator_enum_discrete.enumerated_dims import DimAllocator
 from aleator_enum_discrete.posterior_tables import GivenValues, assign, chosen_values, posterior_tables
 from aleator_enum_discrete.program_pair import ProgramPair
-from aleator_svi_elbo.tracing import NestingGuard, Pair
+from aleator_svi_elbo.tracing import NestingGuard, Pair, SharedSubsample
 
 if TYPE_CHECKING:
     from aleator.sites import Site
@@ -127,7 +127,7 @@ class InferDiscrete(Generic[P, R]):
         found = posterior_tables(trace, draws, keeps_masked_laws=False)
         values = chosen_values(trace, found, assign(found, self._temperature)) if found.sites else {}
         kept = {name: value for name, value in values.items() if name in found.sites or name in draws}
-        with GivenValues(kept, GivenValues.minibatches_of(trace)):
+        with SharedSubsample((trace,)), GivenValues(kept):
             return self.fn(*args, **kwargs)
 
     def _enumerated(self, first: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Trace, set[str], bool]:

@@ -17,7 +17,7 @@ from aleator_enum_discrete.marginals import marginalize
 from aleator_enum_discrete.posterior_tables import GivenValues, assign, chosen_values, posterior_tables
 from aleator_enum_discrete.program_pair import ProgramPair
 from aleator_enum_discrete.tables import Table
-from aleator_svi_elbo.tracing import Pair
+from aleator_svi_elbo.tracing import Pair, SharedSubsample
 
 if TYPE_CHECKING:
     from aleator.sites import Site
@@ -40,8 +40,7 @@ def model_on_posterior_draw(estimator: ELBO, programs: ProgramPair) -> Any:  # n
     trace = pair.model_trace
     found = posterior_tables(trace)
     values = chosen_values(trace, found, assign(found, temperature=1))
-    given = GivenValues(values, GivenValues.minibatches_of(trace))
-    with ReplayMessenger(trace=pair.guide_trace), given:
+    with ReplayMessenger(trace=pair.guide_trace), SharedSubsample((trace,)), GivenValues(values):
         return programs.model(*programs.args, **programs.kwargs)
 
 

@@ -117,12 +117,10 @@ class GivenValues(Messenger):
 
     Args:
         values: by site.
-        minibatches: the indices of plates, by name.
     """
 
-    def __init__(self, values: Mapping[str, Any], minibatches: Mapping[str, Tensor]) -> None:
+    def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
-        self._minibatches = minibatches
 
     def process_sample(self, site: Site) -> None:
         """Set the value where the program gives none."""
@@ -132,14 +130,3 @@ class GivenValues(Messenger):
             if site.value is None:
                 site.value = self._values[site.name]
                 site.done = True
-
-    def process_subsample(self, site: Site) -> None:
-        """Set the indices where the plate does not state its own."""
-        if site.value is None and site.name in self._minibatches:
-            site.value = self._minibatches[site.name]
-            site.done = True
-
-    @staticmethod
-    def minibatches_of(trace: Trace) -> dict[str, Tensor]:
-        """Return the indices of the plates of a run."""
-        return {name: site.value for name, site in trace.nodes.items() if site.type == "subsample"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
@@ -220,11 +220,11 @@ class NestingGuard(Messenger):
 
 @final
 class SharedSubsample(Messenger):
-    """Gives every plate the indices that it had in another particle; a fresh subsample per particle biases bounds."""
+    """Gives every plate the indices that it had in earlier runs; a fresh subsample per particle biases bounds."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, traces: Iterable[Trace]) -> None:
         self._indices = {
-            name: site.value for trace in pair for name, site in trace.nodes.items() if site.type == "subsample"
+            name: site.value for trace in traces for name, site in trace.nodes.items() if site.type == "subsample"
         }
 
     def process_subsample(self, site: Site) -> None:
