@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -159,6 +161,19 @@ def test_preserve_puts_every_stream_back():
         assert torch.equal(source.get_state()["cpu"], before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
     assert random.getstate() == before[2]
+
+
+def test_preserve_leaves_numpys_random_numbers_unimported(monkeypatch):
+    """Importing them takes longer than a step; what imports them inside the block leaves them as if just imported."""
+    seeds = []
+    monkeypatch.delitem(sys.modules, "numpy.random", raising=False)
+    monkeypatch.setitem(sys.modules, "numpy", SimpleNamespace())
+    with preserve():
+        pass
+    assert "numpy.random" not in sys.modules
+    with preserve():
+        monkeypatch.setitem(sys.modules, "numpy.random", SimpleNamespace(seed=lambda: seeds.append("system")))
+    assert seeds == ["system"]
 
 
 def _draw_everywhere_and_raise():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aleator.distributions import kl_divergence
+from aleator.distributions.joint_shapes import broadcast_shapes
 from aleator.errors import ModelGuideMismatchError
 from aleator.infer import Factor, Role
 from aleator.infer.structure import SITE_STRUCTURE
@@ -98,12 +99,12 @@ def divergence(model_site: Site, guide_site: Site) -> Tensor | None:
     _require_equal("mask", _mask(model_site), guide_site)
     shape = q.batch_shape
     if p.batch_shape != shape:
-        shape = torch.broadcast_shapes(p.batch_shape, shape)  # type: ignore[no-untyped-call]  # torch's
+        shape = broadcast_shapes(p.batch_shape, shape)
     if not isinstance(kl, Tensor):
         kl = torch.as_tensor(kl, dtype=guide_site.value.dtype, device=guide_site.value.device)
     if kl.shape != shape:
         # A number that lacks a dim of the batch counts once for each of its elements.
-        kl = kl.expand(torch.broadcast_shapes(kl.shape, shape))  # type: ignore[no-untyped-call]  # torch's
+        kl = kl.expand(broadcast_shapes(kl.shape, shape))
     mask = guide_site.mask
     return torch.where(mask, kl, torch.zeros((), dtype=kl.dtype, device=kl.device)) if isinstance(mask, Tensor) else kl
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from aleator import validation
+from aleator.distributions.joint_shapes import broadcast_shapes
 from aleator.errors import ParameterError
 from aleator.randomness import is_interpreted
 
@@ -222,19 +223,6 @@ def joint_shape(owner: Distribution, arguments: dict[str, Any], event_dims: dict
         return broadcast_shapes(*shapes)
     except RuntimeError as error:
         raise shape_error(owner, arguments) from error
-
-
-def broadcast_shapes(*shapes: torch.Size) -> torch.Size:
-    """Return the joint shape, or raise torch's ``RuntimeError``."""
-    try:
-        return _joint_shape(shapes)
-    except TypeError:  # sizes that stand for any number, while a program is captured, have no hash
-        return torch.broadcast_shapes(*shapes)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves it untyped
-
-
-@lru_cache(maxsize=4096)
-def _joint_shape(shapes: tuple[torch.Size, ...]) -> torch.Size:
-    return torch.broadcast_shapes(*shapes)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves it untyped
 
 
 def shape_error(owner: Distribution, arguments: dict[str, Any], reason: str = "do not broadcast") -> ParameterError:

@@ -85,11 +85,11 @@ def set_rng_seed(seed: int) -> None:
 def preserve() -> Iterator[None]:
     """Put every stream back at the end of a block: the context's source, torch's, ``random``'s and numpy's."""
     source = SOURCE.get()
-    numpy = sys.modules.get("numpy")
+    numpy_random = sys.modules.get("numpy.random")  # numpy imports it when it is first asked for, which takes time
     own = None if source is None else source.get_state()
     process = {device: generator.get_state() for device, generator in process_generators().items()}
     python_state = random.getstate()
-    numpy_state = None if numpy is None else numpy.random.get_state()
+    numpy_state = None if numpy_random is None else numpy_random.get_state()
     try:
         yield
     finally:
@@ -99,8 +99,10 @@ def preserve() -> Iterator[None]:
             if device in process:
                 generator.set_state(process[device])
         random.setstate(python_state)
-        if numpy is not None:
-            numpy.random.set_state(numpy_state)
+        if numpy_random is not None:
+            numpy_random.set_state(numpy_state)
+        elif "numpy.random" in sys.modules:
+            sys.modules["numpy.random"].seed()  # from the system, as it would have been when imported later
 
 
 @final
