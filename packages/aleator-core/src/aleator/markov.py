@@ -54,8 +54,16 @@ def markov_frames(site: Site) -> tuple[MarkovFrame, ...]:
 
 def is_visible(earlier: Site, site: Site) -> bool:
     """Whether a site may depend on an earlier one: each markov context around the earlier one is live at the site."""
-    frames = {frame.chain: frame for frame in markov_frames(site)}
-    return all(frame.chain in frames and frames[frame.chain].sees(frame) for frame in markov_frames(earlier))
+    frames = markov_frames(site)
+    for past in markov_frames(earlier):
+        for frame in frames:
+            if frame.chain == past.chain:
+                if not frame.sees(past):
+                    return False
+                break
+        else:
+            return False
+    return True
 
 
 @final

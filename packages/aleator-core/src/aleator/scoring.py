@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -15,17 +15,48 @@ from aleator.distributions.arguments import broadcast_shapes
 from aleator.sites import Site
 from aleator.stash import StashKey
 
-__all__ = ["DETERMINISTIC", "KNOWN_LOG_PROB", "is_deterministic", "plate_scale", "score_site"]
+__all__ = [
+    "DETERMINISTIC",
+    "KNOWN_LOG_PROB",
+    "KnownLogProb",
+    "is_deterministic",
+    "known_log_prob",
+    "plate_scale",
+    "score_site",
+]
 
 DETERMINISTIC: StashKey[bool] = StashKey("deterministic")
 
-KNOWN_LOG_PROB: StashKey[tuple[Any, Callable[[Any], Tensor]]] = StashKey("known_log_prob")
-"""A value, and a quicker way from the distribution to its log-probability; taken while the site has that very value."""
+
+
+@final
+class KnownLogProb(NamedTuple):
+    """A quicker way from a distribution to the log-probability of one value.
+
+    Attributes:
+        value: the value; the way is taken while the site has this very tensor.
+        of: from the distribution, and how many batch dims it has on the left of the site's own, to the result.
+        kind: equal for sites whose ``of`` is the same, and whose values are.
+    """
+
+    value: Tensor
+    of: Callable[[Any, int], Tensor]
+    kind: Hashable
+
+
+KNOWN_LOG_PROB: StashKey[KnownLogProb] = StashKey("known_log_prob")
+"""On a site: a quicker way to score it."""
 
 
 def is_deterministic(site: Site) -> bool:
     """Whether the site only records a value, by ``deterministic``."""
     return site._stash is not None and DETERMINISTIC in site._stash
+
+
+def known_log_prob(site: Site) -> KnownLogProb | None:
+    """Return the quicker way to score a site, where there is one for the value that it has."""
+    known = None if site._stash is None else site._stash.get(KNOWN_LOG_PROB)
+    return known if known is not None and known.value is site.value else None
 
 
 def plate_scale(site: Site) -> float:
@@ -54,9 +85,9 @@ def score_site(site: Site) -> tuple[Tensor, Tensor]:
     value = site.value
     if isinstance(mask, Tensor) and site.is_observed and isinstance(value, Tensor) and value.numel():
         value = _fill_masked(site, value, mask)
-    known = None if site._stash is None else site._stash.get(KNOWN_LOG_PROB)
+    known = known_log_prob(site) if value is site.value else None
     try:
-        log_prob = site.fn.log_prob(value) if known is None or known[0] is not value else known[1](site.fn)
+        log_prob = site.fn.log_prob(value) if known is None else known.of(site.fn, 0)
     except (ValueError, RuntimeError, IndexError) as error:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, cast, final
+from typing import Any, Generic, TypeVar, final
 
 __all__ = ["Stash", "StashKey"]
 
@@ -38,13 +38,13 @@ class Stash:
     __slots__ = ("_storage",)
 
     def __init__(self) -> None:
-        self._storage: dict[StashKey[Any], object] = {}
+        self._storage: dict[StashKey[Any], Any] = {}
 
     def __setitem__(self, key: StashKey[T], value: T) -> None:
         self._storage[key] = value
 
     def __getitem__(self, key: StashKey[T]) -> T:
-        return cast("T", self._storage[key])
+        return self._storage[key]  # type: ignore[no-any-return]  # the key says of what type its value is
 
     def __delitem__(self, key: StashKey[T]) -> None:
         del self._storage[key]
@@ -57,7 +57,7 @@ class Stash:
 
     def get(self, key: StashKey[T], default: T | None = None) -> T | None:
         """Return the value under a key, or the default."""
-        return cast("T | None", self._storage.get(key, default))
+        return self._storage.get(key, default)  # type: ignore[no-any-return]  # as above
 
     def copy(self) -> Stash:
         """Return a stash with the same entries; the values themselves are shared."""

@@ -14,7 +14,7 @@ from aleator.distributions import Categorical
 from aleator.errors import UnsupportedModelError
 from aleator.infer.factor import SUMMED_OUT
 from aleator.messenger import Messenger
-from aleator.scoring import KNOWN_LOG_PROB, is_deterministic
+from aleator.scoring import KNOWN_LOG_PROB, KnownLogProb, is_deterministic
 from aleator.sites import Site
 from aleator.stash import StashKey
 from aleator_enum_discrete.enumerated_dims import DIM_NAMES, DimAllocator, Enumerated, ProgramDims
@@ -127,8 +127,7 @@ class EnumMessenger(Messenger):
         site.done = True
         if enumerated.is_exact and type(site.fn) is Categorical:
             # Not the site itself: it would hold itself, and the step's graph, until the next garbage collection.
-            known: tuple[Any, Callable[[Any], Tensor]] = (site.value, partial(_all_log_probs, dim))
-            site.stash[KNOWN_LOG_PROB] = known
+            site.stash[KNOWN_LOG_PROB] = KnownLogProb(site.value, partial(_all_log_probs, dim), (_all_log_probs, dim))
         if not self._is_guide:
             site.stash[SUMMED_OUT] = True
 
@@ -187,9 +186,15 @@ def _draws(site: Site, count: Any) -> Tensor:  # noqa: ANN401  # what a user wro
     return values
 
 
-def _all_log_probs(dim: int, fn: Categorical) -> Tensor:
+def _all_log_probs(dim: int, fn: Categorical, outer: int) -> Tensor:
     """Return the log-probabilities of all categories as they are, laid along a dim: nothing is looked up."""
-    return _laid_along(fn.logits.movedim(-1, 0), dim, 0)
+    logits = fn.logits
+    lead, batch = logits.shape[:outer], logits.shape[outer:-1]
+    if len(batch) < -dim:
+        between = (1,) * (-dim - 1 - len(batch))
+        return logits.movedim(-1, outer).reshape(*lead, logits.shape[-1], *between, *batch)
+    assert logits.shape[dim - 1] == 1  # the dim was free where the site stands
+    return logits.transpose(dim - 1, -1).squeeze(-1)
 
 
 def _laid_along(values: Tensor, dim: int, event_dim: int) -> Tensor:

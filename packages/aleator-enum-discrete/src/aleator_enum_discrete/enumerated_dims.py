@@ -117,6 +117,7 @@ class ProgramDims:
         self._holders: dict[int, list[Site]] = {}
         self._names: dict[int, str] = {}
         self._has_steps = False
+        self._has_kept_steps = False
         self._asked: tuple[tuple[MarkovFrame, ...], Mapping[int, str]] | None = None
 
     def names_at(self, site: Site) -> Mapping[int, str]:
@@ -156,7 +157,15 @@ class ProgramDims:
     def hold(self, site: Site, enumerated: Enumerated) -> None:
         """Note that from here on a dim means a site, and say so on the site."""
         dim = enumerated.dim
-        self._has_steps = self._has_steps or len(markov_frames(site)) > 0
+        frames = markov_frames(site)
+        if frames:
+            # What a step sees is kept while it lasts, and a site is seen in its own step.
+            seen = self.names_at(site) if self._has_steps else dict(self._names)
+            self._asked = frames, {**seen, dim: site.name}
+            self._has_steps = True
+            self._has_kept_steps = self._has_kept_steps or any(frame.keep for frame in frames)
+        else:
+            self._asked = None
         holders = self._holders.setdefault(dim, [])
         if holders:
             # Where a step inside another one ends, the outer one's sites are seen again.
@@ -164,7 +173,6 @@ class ProgramDims:
             holders[:] = [each for each in holders if _is_open(each, still_open)]
         holders.append(site)
         self._names[dim] = site.name
-        self._asked = None
         self._allocator.enumerated[site.name] = enumerated
         if self._is_guide:
             self._allocator.of_guide.add(dim)
@@ -172,7 +180,7 @@ class ProgramDims:
 
     def _kept_dims(self) -> set[int]:
         """The dims of ended branches that a sibling may still come to see."""
-        if not self._has_steps:
+        if not self._has_kept_steps:
             return set()
         chains = {chain for chain, _ in _open_steps()}
         return {

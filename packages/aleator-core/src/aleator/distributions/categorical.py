@@ -63,6 +63,14 @@ class Categorical(CategoryProbabilities, torch_distributions.Categorical):
         """Draw indices, of dtype ``int64``."""
         return draw_index(self.probs, self._draw_shape(sample_shape), sample_shape)
 
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """Return all categories along a new leftmost dim; expanded over the batch shape, or with dims of size 1."""
+        values = torch.arange(self._num_events, device=self._stated().device)
+        if not self._batch_shape:
+            return values
+        values = values.view(-1, *(1,) * len(self._batch_shape))
+        return values.expand(-1, *self._batch_shape) if expand else values
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-probability, over the joint shape of value and batch."""
         if value.__class__ is not Tensor or value.shape != self._batch_shape:

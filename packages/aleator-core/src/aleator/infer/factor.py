@@ -12,7 +12,8 @@ from torch import Tensor
 
 from aleator.distributions import Independent, MaskedDistribution
 from aleator.distributions.arguments import broadcast_shapes
-from aleator.scoring import is_deterministic, score_site
+from aleator.infer.joint_scoring import score_sites
+from aleator.scoring import is_deterministic
 from aleator.stash import StashKey
 
 if TYPE_CHECKING:
@@ -98,12 +99,12 @@ def density(trace: Trace) -> Mapping[str, Factor]:
         >>> factor.role.value, factor.plate_scale, tuple(factor.log_prob.shape)
         ('observed', 5.0, (2,))
     """
-    sites = trace.nodes.items()
-    return {name: _factor(site) for name, site in sites if site.type == "sample" and not is_deterministic(site)}
+    nodes = trace.nodes
+    scores = score_sites(site for site in nodes.values() if site.type == "sample" and not is_deterministic(site))
+    return {name: _factor(nodes[name], raw, log_prob) for name, (raw, log_prob) in scores.items()}
 
 
-def _factor(site: Site) -> Factor:
-    raw, log_prob = score_site(site)
+def _factor(site: Site, raw: Tensor, log_prob: Tensor) -> Factor:
     entropy: Tensor | float = log_prob
     if site.is_observed:
         role = Role.OBSERVED
