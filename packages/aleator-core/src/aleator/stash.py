@@ -57,7 +57,7 @@ class Stash:
 
     def get(self, key: StashKey[T], default: T | None = None) -> T | None:
         """Return the value under a key, or the default."""
-        return self._storage.get(key, default)  # type: ignore[no-any-return]  # as above
+        return self._storage.get(key, default)
 
     def copy(self) -> Stash:
         """Return a stash with the same entries; the values themselves are shared."""

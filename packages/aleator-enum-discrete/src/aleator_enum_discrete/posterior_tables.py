@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import torch
 from torch import Tensor
 
+from aleator.distributions import Categorical
 from aleator.messenger import Messenger
 from aleator_enum_discrete.assignments import Assignment, draw_jointly, maximize
-from aleator_enum_discrete.enumerated_dims import DIM_NAMES, Enumerated
+from aleator_enum_discrete.enumerated_dims import DIM_NAMES, ENUMERATED, Enumerated
 from aleator_enum_discrete.memory_limit import memory_budget
 from aleator_enum_discrete.model_sum import depends_on, model_tables
 from aleator_enum_discrete.named_factors import domain_of, enumerated_sites, named_factors
@@ -68,7 +69,16 @@ def chosen_values(trace: Trace, posterior: PosteriorTables, assignment: Assignme
     """Return the values of the latent sites of a run at an assignment: enumerated ones, and those drawn given them."""
     indices = {name: _along_plates(assignment.values[name], site) for name, (site, _) in posterior.sites.items()}
     latent = ((name, site) for name, site in trace.nodes.items() if site.type == "sample" and not site.is_observed)
-    return {name: _at(site, indices) for name, site in latent}
+    return {name: indices[name] if _lists_categories(site) else _at(site, indices) for name, site in latent}
+
+
+def _lists_categories(site: Site) -> bool:
+    """Whether a site's values are just all its categories in their order, each its own index."""
+    enumerated = site.stash.get(ENUMERATED)
+    if enumerated is None or not enumerated.is_exact or type(site.fn) is not Categorical:
+        return False
+    numel: int = site.value.numel()
+    return numel == enumerated.size
 
 
 def _along_plates(table: Table, site: Site) -> Tensor:
@@ -76,9 +86,11 @@ def _along_plates(table: Table, site: Site) -> Tensor:
     dims = {frame.name: frame.dim for frame in site.frames if frame.dim is not None}
     width = max((-dim for dim in dims.values()), default=0)
     shape = [1] * width
-    order = sorted(table.names, key=lambda name: dims[name])
     for place, name in enumerate(table.names):
         shape[dims[name]] = table.values.shape[place]
+    if len(table.names) < 2:
+        return table.values if width == len(table.names) else table.values.reshape(shape)
+    order = sorted(table.names, key=lambda name: dims[name])
     return table.values.permute([table.names.index(name) for name in order]).reshape(shape)
 
 
