@@ -17,16 +17,27 @@ class Language:
         array: makes an array of a number or of a numpy array.
         math: the module with ``exp`` and ``tanh`` of arrays.
         scale: the handler that multiplies log-probabilities.
+        markov: a range of steps, each of which depends on the one before.
     """
 
     sample: Callable[..., Any]
     param: Callable[..., Any]
     plate: Callable[..., Any]
     dist: Any
-    positive: Any
     array: Callable[[Any], Any]
     math: Any
     scale: Callable[..., Any]
+    markov: Callable[[range], Any]
+
+    @property
+    def positive(self) -> Any:  # noqa: ANN401  # a library's own
+        """The constraint on what is greater than zero."""
+        return self.dist.constraints.positive
+
+    @property
+    def simplex(self) -> Any:  # noqa: ANN401  # as above
+        """The constraint on probabilities that sum to one."""
+        return self.dist.constraints.simplex
 
 
 def speak(library: str) -> Language:
@@ -40,8 +51,8 @@ def _aleator() -> Language:
     import aleator
     import aleator.distributions as dist
 
-    positive, scale = dist.constraints.positive, aleator.handlers.scale
-    return Language(aleator.sample, aleator.param, aleator.plate, dist, positive, _tensor, torch, scale)
+    scale, markov = aleator.handlers.scale, aleator.markov
+    return Language(aleator.sample, aleator.param, aleator.plate, dist, _tensor, torch, scale, markov)
 
 
 def _pyro() -> Language:
@@ -49,8 +60,8 @@ def _pyro() -> Language:
     import pyro.distributions as dist
     import torch
 
-    positive, scale = dist.constraints.positive, pyro.poutine.scale
-    return Language(pyro.sample, pyro.param, pyro.plate, dist, positive, _tensor, torch, scale)
+    scale, markov = pyro.poutine.scale, pyro.markov
+    return Language(pyro.sample, pyro.param, pyro.plate, dist, _tensor, torch, scale, markov)
 
 
 def _numpyro() -> Language:
@@ -61,8 +72,13 @@ def _numpyro() -> Language:
     def array(value: Any) -> Any:  # noqa: ANN401  # a number or an array, to an array of JAX
         return jnp.asarray(value, dtype=jnp.float32)
 
-    positive, scale = dist.constraints.positive, numpyro.handlers.scale
-    return Language(numpyro.sample, numpyro.param, numpyro.plate, dist, positive, array, jnp, scale)
+    def markov(steps: range) -> Any:  # noqa: ANN401  # an iterator
+        from numpyro.contrib.funsor import markov  # needs funsor, as sums over discrete sites do
+
+        return markov(steps)
+
+    scale = numpyro.handlers.scale
+    return Language(numpyro.sample, numpyro.param, numpyro.plate, dist, array, jnp, scale, markov)
 
 
 def _tensor(value: Any) -> Any:  # noqa: ANN401  # a number or an array, to a tensor

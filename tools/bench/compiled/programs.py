@@ -26,6 +26,7 @@ class Training:
         batches: arguments of consecutive steps, again and again; one batch for the same arguments in every step.
         run_length: how many steps one run takes.
         particles: of the importance weighted bound, drawn as one tensor dim; one for the evidence lower bound.
+        sums_out: whether discrete sites are summed out; they lie in one plate at most.
     """
 
     model: Callable[..., None]
@@ -34,6 +35,7 @@ class Training:
     lr: float = 0.01
     run_length: int = 1000
     particles: int = 1
+    sums_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,52 @@ def _autoencoder(of: Language, particles: int) -> Training:
     return Training(model, guide, batches, lr=0.001, run_length=20 if particles == 1 else 5, particles=particles)
 
 
-# A Gaussian mixture and a hidden Markov model by enumeration belong here too: Training says then which bound is meant.
+def _gaussian_mixture(of: Language, points: int, clusters: int) -> Training:
+    """The parameters are points, the clusters are summed out."""
+    source = np.random.default_rng(8)
+    centers = np.linspace(-8.0, 8.0, clusters)
+    observed = of.array(centers[source.integers(clusters, size=points)] + source.normal(size=points))
+    shares, begin = of.array(np.full(clusters, 1.0 / clusters)), of.array(centers + 0.5)
+
+    def model() -> None:
+        weights = of.param("weights", shares, constraint=of.simplex)
+        locs = of.param("locs", begin)
+        scale = of.param("scale", of.array(1.5), constraint=of.positive)
+        with of.plate("points", points):
+            cluster = of.sample("cluster", of.dist.Categorical(weights), infer={"enumerate": "parallel"})
+            of.sample("point", of.dist.Normal(locs[cluster], scale), obs=observed)
+
+    return Training(model, _no_sites, sums_out=True)
+
+
+def _hidden_markov(of: Language, steps: int, states: int, sequences: int) -> Training:
+    """Every chain begins as after the first state.
+
+    NumPyro takes it as a loop: its ``TraceEnum_ELBO`` takes the steps of its ``scan`` for a plate, whose log-densities
+    it adds up before it sums the states out, so that the loss is another one (14,955 where the chains' is 1,968).
+    """
+    source = np.random.default_rng(steps)
+    observed = of.array(3.0 * source.normal(size=(steps, sequences)))
+    odds = np.exp(source.random((states, states)) + 3.0 * np.eye(states))
+    first, places = of.array(odds / odds.sum(-1, keepdims=True)), of.array(np.linspace(-4.0, 4.0, states))
+
+    def model() -> None:
+        transition = of.param("transition", first, constraint=of.simplex)
+        locs = of.param("locs", places)
+        with of.plate("sequences", sequences):
+            state: Any = 0
+            for step in of.markov(range(steps)):
+                law = of.dist.Categorical(transition[state])
+                state = of.sample(f"state_{step}", law, infer={"enumerate": "parallel"})
+                of.sample(f"observed_{step}", of.dist.Normal(locs[state], 1.0), obs=observed[step])
+
+    return Training(model, _no_sites, run_length=100, sums_out=True)
+
+
+def _no_sites() -> None:
+    """A guide that leaves all sites to the model."""
+
+
 PROGRAMS: Mapping[str, Program] = {
     "weighing": Program("weighing", True, _weighing),
     "eight_schools": Program("eight schools", True, _eight_schools),
@@ -165,4 +212,10 @@ PROGRAMS: Mapping[str, Program] = {
     ),
     "autoencoder": Program("VAE 64-200-20, batch 256", False, lambda of: _autoencoder(of, 1)),
     "importance_weighted": Program("IWAE 64-200-20, batch 256, K = 16", False, lambda of: _autoencoder(of, 16)),
+    "gaussian_mixture": Program(
+        "mixture of 8 Gaussians, 1000 points, summed out", False, lambda of: _gaussian_mixture(of, 1000, 8)
+    ),
+    "hidden_markov": Program(
+        "hidden Markov model T = 20, K = 8, batch 32, summed out", False, lambda of: _hidden_markov(of, 20, 8, 32)
+    ),
 }

@@ -37,23 +37,24 @@ def library_of(row: str) -> str:
     return row.partition("_")[0]
 
 
-def prepare(row: str, program: str) -> tuple[Prepared, float]:
-    """State a program, take its first step as the row says, and return it with the seconds that all of it took."""
-    begin = time.perf_counter()
+def prepare(row: str, program: str) -> Prepared:
+    """State a program and take its first step as the row says."""
     training = PROGRAMS[program].of(speak(library_of(row)))
     prepared = ROWS[row](training)
     prepared.take(prepared.unit)
-    return prepared, time.perf_counter() - begin
+    return prepared
 
 
 def _aleator(training: Training, whole_runs: bool) -> Prepared:
-    from aleator.infer import IWAE, Trace_ELBO, compile, functional
+    from aleator import infer
+    from aleator.infer import compile, functional
     from aleator.optim import Adam
     from aleator_jit_estimators import compile_report
 
-    loss: Any = Trace_ELBO()
     if training.particles > 1:
-        loss = IWAE(num_particles=training.particles, max_plate_nesting=1, vectorize_particles=True)
+        loss: Any = infer.IWAE(num_particles=training.particles, max_plate_nesting=1, vectorize_particles=True)
+    else:
+        loss = infer.TraceEnum_ELBO(max_plate_nesting=1) if training.sums_out else infer.Trace_ELBO()
     first = training.batches[0]
     svi = compile(functional.SVI(training.model, training.guide, loss, Adam(lr=training.lr)), backend="aot")
     start, _ = svi.init(0, first, first)
@@ -98,10 +99,13 @@ def _functional(update: Any, run: Any, wait: Any, start: Any, training: Training
 
 def _numpyro(training: Training, whole_runs: bool) -> Prepared:
     import jax
-    from numpyro.infer import SVI, RenyiELBO, Trace_ELBO
+    from numpyro.infer import SVI, RenyiELBO, Trace_ELBO, TraceEnum_ELBO
     from numpyro.optim import Adam
 
-    loss = Trace_ELBO() if training.particles == 1 else RenyiELBO(alpha=0, num_particles=training.particles)
+    if training.particles > 1:
+        loss: Any = RenyiELBO(alpha=0, num_particles=training.particles)
+    else:
+        loss = TraceEnum_ELBO(max_plate_nesting=1) if training.sums_out else Trace_ELBO()
     svi = SVI(training.model, training.guide, Adam(training.lr), loss)
     start = svi.init(jax.random.PRNGKey(0), *training.batches[0])
     compiled = jax.jit(svi.update)
@@ -122,13 +126,16 @@ def _numpyro(training: Training, whole_runs: bool) -> Prepared:
 
 def _pyro(training: Training, is_compiled: bool) -> Prepared:
     import pyro
-    from pyro.infer import SVI, JitTrace_ELBO, RenyiELBO, Trace_ELBO
+    from pyro.infer import SVI, JitTrace_ELBO, JitTraceEnum_ELBO, RenyiELBO, Trace_ELBO, TraceEnum_ELBO
     from pyro.optim import Adam
 
     pyro.clear_param_store()
     pyro.enable_validation(False)
     if training.particles > 1:
         loss: Any = RenyiELBO(alpha=0, num_particles=training.particles, max_plate_nesting=1, vectorize_particles=True)
+    elif training.sums_out:
+        nesting = {"max_plate_nesting": 1}
+        loss = JitTraceEnum_ELBO(ignore_jit_warnings=True, **nesting) if is_compiled else TraceEnum_ELBO(**nesting)
     else:
         loss = JitTrace_ELBO(ignore_jit_warnings=True) if is_compiled else Trace_ELBO()
     svi = SVI(training.model, training.guide, Adam({"lr": training.lr}), loss)
