@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MethodType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -23,9 +24,6 @@ from aleator_jit_estimators.compiled_step import Backend, CompiledStep, checked_
 from aleator_jit_estimators.report import CompileReport, total
 from aleator_svi_elbo.whole_step import NewParameterError, NewParameters
 
-if TYPE_CHECKING:
-    from aleator.trace import Trace
-
 __all__ = ["AbstractCompiledEstimator", "CompiledEstimator"]
 
 _MOST_PROGRAMS = 64
@@ -36,7 +34,21 @@ class _Compiled(NamedTuple):
 
     names: tuple[str, ...]
     step: CompiledStep
+    plain: Step
     programs: tuple[Any, Any]
+
+    def taken(self, *arguments: Any) -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:  # noqa: ANN401  # a step's
+        """Take the step by code, or as it is where there is none, and note how long that took."""
+        spent, begin = self.step.report.seconds, time.perf_counter()
+        result = self.step.code(*arguments)
+        if result is not None:
+            if self.step.report.seconds == spent:  # the call has neither recorded nor built
+                self.step.note_compiled(time.perf_counter() - begin)
+            return result
+        begin = time.perf_counter()
+        result = self.plain(*arguments)
+        self.step.note_eager(time.perf_counter() - begin)
+        return result
 
 
 @final
@@ -102,7 +114,7 @@ class AbstractCompiledEstimator(AbstractEstimator, ABC):
         buffers = dict(store.buffers.items())
         token = STACK.set(())  # a recorder around must not take the step's own leaves for the store's
         try:
-            result = found.step(leaves, (), buffers, (args, kwargs))
+            result = found.taken(leaves, (), buffers, (args, kwargs))
         except NewParameterError:
             result = None
         finally:
@@ -119,9 +131,12 @@ class AbstractCompiledEstimator(AbstractEstimator, ABC):
         surrogate = _WithGradient.apply(loss, *(grads[name] for name in used), *(leaves[name] for name in used))  # type: ignore[no-untyped-call]  # torch's
         return Estimate(loss, surrogate, updates=updates)
 
-    def explain_sites(self, model_trace: Trace, guide_trace: Trace) -> Mapping[str, Mapping[str, str]]:
-        """Return what the estimator inside does at each site."""
-        return self.inner.explain_sites(model_trace, guide_trace)
+    def explained_by(self, model: Program, guide: Program) -> tuple[AbstractEstimator, Sequence[str]]:
+        """Return the estimator inside, and what compiling these programs came to so far."""
+        estimator, said = self.inner.explained_by(model, guide)
+        found = self._code.by_programs.get((_identity(model), _identity(guide)))
+        report = CompileReport() if found is None else found.step.report
+        return estimator, (*said, f"compiled, backend {self.backend!r}:", *str(report).splitlines())
 
     def _first(
         self,
@@ -142,8 +157,9 @@ class AbstractCompiledEstimator(AbstractEstimator, ABC):
         if known is None:
             while len(compiled) >= _MOST_PROGRAMS:
                 del compiled[next(iter(compiled))]
-            step = CompiledStep(_gradient_step(self.inner, model, guide), (self.inner, model, guide), self.backend)
-            known = _Compiled(names, step, (model, guide))
+            plain = _gradient_step(self.inner, model, guide)
+            step = CompiledStep(plain, (self.inner, model, guide), self.backend)
+            known = _Compiled(names, step, plain, (model, guide))
         compiled[key] = known._replace(names=names)
         return estimate
 

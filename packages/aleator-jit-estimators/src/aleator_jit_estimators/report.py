@@ -38,13 +38,23 @@ class CompileReport(NamedTuple):
         return self.seconds / saved if self.compiled_step and saved > 0 else float("inf")
 
     def __str__(self) -> str:
-        steps = f"{self.break_even:.0f} steps" if self.break_even < float("inf") else "not measured"
         lines = [
             f"graphs recorded {self.captured}, built {self.built}, loaded {self.loaded}, being built {self.waiting}",
-            f"seconds spent {self.seconds:.2f}, paid for after {steps}",
-            f"a step: {self.eager_step * 1e6:.0f} us uncompiled, {self.compiled_step * 1e6:.0f} us compiled",
+            f"seconds spent {self.seconds:.2f}, {self._paid()}",
+            f"a step: {_measured(self.eager_step)} uncompiled, {_measured(self.compiled_step)} compiled",
         ]
         return "\n".join([*lines, *self.eager])
+
+    def _paid(self) -> str:
+        if not (self.eager_step and self.compiled_step):
+            return "break-even not measured: it takes steps of both kinds"
+        if self.break_even == float("inf"):
+            return "not paid for: a compiled step is no faster"
+        return f"paid for after {self.break_even:.0f} steps"
+
+
+def _measured(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} us" if seconds else "not measured"
 
 
 def total(reports: Iterable[CompileReport]) -> CompileReport:

@@ -99,6 +99,13 @@ class AbstractEstimator(ABC):
         """Return what ``explain`` should say below the table, a line each: what else is computed, and at what cost."""
         return ()
 
+    def explained_by(self, model: Program, guide: Program) -> tuple[AbstractEstimator, Sequence[str]]:
+        """Return the estimator that ``explain`` is to ask, and what it should say below the table beside that.
+
+        It is this one, unless this one is another in a wrapper. The programs are those that are explained.
+        """
+        return self, ()
+
     @final
     def loss(self, model: Program, guide: Program, /, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401  # the programs' own
         """Return an estimate of the loss as a number, without keeping a graph."""

@@ -43,7 +43,8 @@ def explain(model: Program, guide: Program, estimator: AbstractEstimator, /, *ar
 
     Args:
         model, guide: the programs.
-        estimator: any estimator; ``AbstractEstimator.explain_sites`` gives its columns.
+        estimator: any estimator; ``AbstractEstimator.explain_sites`` gives its columns. Of a compiled one the estimator
+            inside is explained, and below the table is said what compiling came to so far.
         args, kwargs: passed to the programs.
 
     Returns:
@@ -83,6 +84,8 @@ def explain(model: Program, guide: Program, estimator: AbstractEstimator, /, *ar
         The first step would raise:
         - guide site 'z' has no reparameterized draw (Bernoulli), and OneSample needs one ...
     """
+    name = repr(estimator)
+    estimator, said = estimator.explained_by(model, guide)
     problems: dict[str, None] = {}
     columns: Columns = {}
     sums: Sequence[str] = ()
@@ -105,7 +108,7 @@ def explain(model: Program, guide: Program, estimator: AbstractEstimator, /, *ar
         for site in trace.nodes.values()
         if site.type == "sample" and not is_deterministic(site)
     ]
-    return Explanation(repr(estimator), tuple(rows), found, tuple(sums))
+    return Explanation(name, tuple(rows), found, (*sums, *said))
 
 
 def _trace(
