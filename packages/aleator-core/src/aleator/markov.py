@@ -75,7 +75,8 @@ class MarkovStep(LoopTurn):
         self.depth = depth
 
     def __enter__(self) -> None:
-        apply_stack(Site("markov", f"markov_{self.frame.chain}", lambda: self.frame))
+        if any("markov" in each.process_table or "markov" in each.postprocess_table for each in STACK.get()):
+            apply_stack(Site("markov", f"markov_{self.frame.chain}", lambda: self.frame))
         super().__enter__()
 
     def process_sample(self, site: Site) -> None:

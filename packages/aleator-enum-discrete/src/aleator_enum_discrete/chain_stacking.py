@@ -44,11 +44,10 @@ def _stack(
         [tuple(role.get(name, name) for name in step.operand_names[place]) for place in group]
         for group, role in zip(groups, roles, strict=True)
     ]
-    # The usual case: one table for each step, all made alike. One stack, then one permutation.
-    if all(each == named[0] and len(each) == 1 for each in named):
-        tables = [operands[group[0]] for group in groups]
-        if all(table.shape == tables[0].shape for table in tables):
-            return align(torch.stack(tables), (STEP, *named[0][0]), (STEP, *target))
+    if all(len(group) == 1 for group in groups):
+        tables = _stack_alike([operands[group[0]] for group in groups], [each[0] for each in named], target)
+        if tables is not None:
+            return tables
     products: list[Tensor | None] = []
     for group, names in zip(groups, named, strict=True):
         aligned = [align(operands[place], layout, target) for place, layout in zip(group, names, strict=True)]
@@ -57,3 +56,28 @@ def _stack(
     blank = like.new_full((1,) * like.dim(), semiring.one)
     filled = torch.broadcast_tensors(*(blank if each is None else each for each in products))  # type: ignore[no-untyped-call]  # torch's
     return torch.stack(filled)
+
+
+def _stack_alike(
+    tables: Sequence[Tensor], layouts: Sequence[tuple[str, ...]], target: tuple[str, ...]
+) -> Tensor | None:
+    """Stack one table for each step: those that are laid out alike at once; ``None`` where hardly any two are.
+
+    The usual case is one layout, or, where the dims of two neighbours take turns, two.
+    """
+    alike: dict[tuple[tuple[str, ...], torch.Size], list[int]] = {}
+    for place, (table, layout) in enumerate(zip(tables, layouts, strict=True)):
+        alike.setdefault((layout, table.shape), []).append(place)
+    if len(alike) > max(1, len(tables) // 4):
+        return None
+    stacks = [
+        align(torch.stack([tables[place] for place in places]), (STEP, *layout), (STEP, *target))
+        for (layout, _), places in alike.items()
+    ]
+    if len(stacks) == 1:
+        return stacks[0]
+    shape = torch.broadcast_shapes(*(stack.shape[1:] for stack in stacks))  # type: ignore[no-untyped-call]  # torch's
+    joined = torch.cat([stack.expand(-1, *shape) for stack in stacks])
+    order = [place for places in alike.values() for place in places]
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return joined.index_select(0, torch.tensor(back, device=joined.device))

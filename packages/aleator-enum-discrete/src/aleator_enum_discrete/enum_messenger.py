@@ -114,12 +114,7 @@ class EnumMessenger(Messenger):
                 f"num_samples out to sum over all values, or sample the site in the guide"
             )
         self.has_enumerated = True
-        expand = site.infer.get("expand") is True
-        if expand or count is not None:
-            broadcast_to_frames(site)
-        values = all_values(site) if count is None else _draws(site, count)
-        if expand and count is None:
-            values = self._over_plates(site, values)
+        values = self._values(site, count)
         dim = self._program.give(site)
         enumerated = Enumerated(dim, values.shape[0], count is None)
         self._program.hold(site, enumerated)
@@ -130,6 +125,16 @@ class EnumMessenger(Messenger):
             site.stash[KNOWN_LOG_PROB] = KnownLogProb(site.value, partial(_all_log_probs, dim), (_all_log_probs, dim))
         if not self._is_guide:
             site.stash[SUMMED_OUT] = True
+
+    def _values(self, site: Site, count: int | None) -> Tensor:
+        """Return a site's values, or so many draws, along the leftmost dim."""
+        if site.infer.get("expand") is True:
+            broadcast_to_frames(site)
+            return self._over_plates(site, all_values(site)) if count is None else _draws(site, count)
+        if count is not None:
+            broadcast_to_frames(site)
+            return _draws(site, count)
+        return site.fn.categories() if type(site.fn) is Categorical else all_values(site)
 
     def _over_plates(self, site: Site, values: Tensor) -> Tensor:
         """Expand values over the plates of their site, not over the dims of other enumerated sites."""

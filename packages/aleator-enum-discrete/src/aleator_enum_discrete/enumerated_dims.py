@@ -192,7 +192,7 @@ class ProgramDims:
 
 def _open_steps() -> set[tuple[int, int]]:
     """Return chain and number of each markov step that the caller stands in."""
-    return {(handler.frame.chain, handler.frame.step) for handler in STACK.get() if isinstance(handler, MarkovStep)}
+    return {(handler.frame.chain, handler.frame.step) for handler in STACK.get() if type(handler) is MarkovStep}
 
 
 def _is_open(site: Site, steps: set[tuple[int, int]]) -> bool:

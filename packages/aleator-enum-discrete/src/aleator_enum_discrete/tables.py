@@ -69,7 +69,7 @@ class Table:
                 )
             names.append(dims[dim])
         if len(names) < values.dim():
-            values = values.reshape([size for size in values.shape if size != 1])
+            values = values.squeeze()
         return Table(values, tuple(names), frozenset(plates))
 
     def layout(self) -> Layout:

@@ -63,9 +63,13 @@ class Categorical(CategoryProbabilities, torch_distributions.Categorical):
         """Draw indices, of dtype ``int64``."""
         return draw_index(self.probs, self._draw_shape(sample_shape), sample_shape)
 
+    def categories(self) -> Tensor:
+        """Return all categories in their order, without batch dims."""
+        return torch.arange(self._num_events, device=self._stated().device)
+
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """Return all categories along a new leftmost dim; expanded over the batch shape, or with dims of size 1."""
-        values = torch.arange(self._num_events, device=self._stated().device)
+        values = self.categories()
         if not self._batch_shape:
             return values
         values = values.view(-1, *(1,) * len(self._batch_shape))
