@@ -17,6 +17,7 @@ from aleator.optim.optimizer import Closure
 from aleator.randomness import RandomSource, rng
 from aleator_svi_elbo.compiled_training import CompiledTraining
 from aleator_svi_elbo.evaluation import Evaluation
+from aleator_svi_elbo.heap import keep_freed_memory
 from aleator_svi_elbo.memory import BufferMemory, RunMemory
 from aleator_svi_elbo.streams import StreamPosition
 from aleator_svi_elbo.verification import verified_loss
@@ -48,6 +49,7 @@ class Training:
         self.state: OptimizerState = optimizer.init({})
         self.leaves: dict[str, Tensor] = {}
         self.steps_taken = 0
+        keep_freed_memory()
 
     def randomness(self) -> AbstractContextManager[Any]:
         """Return a context that draws from the run's source, where it has one."""

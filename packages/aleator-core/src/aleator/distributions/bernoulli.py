@@ -13,8 +13,10 @@ from torch.nn import functional
 from torch.types import _size
 
 from aleator import randomness
+from aleator.distributions import own_derivatives
 from aleator.distributions.arguments import SCALAR, Argument, as_argument, check_arguments, constant
 from aleator.distributions.distribution import ExponentialFamily
+from aleator.distributions.event_densities import bernoulli_event_log_prob
 from aleator.distributions.own_derivatives import bernoulli_log_prob, own_derivative_pays
 from aleator.distributions.probabilities import BinaryProbabilities, clamp_probs
 from aleator.distributions.transformed import ClosedForm
@@ -61,6 +63,16 @@ class Bernoulli(BinaryProbabilities, ExponentialFamily, torch_distributions.Bern
         if value.dtype != probs.dtype:
             value = value.to(probs.dtype)
         return torch.lerp((-probs).log1p(), probs.log(), value)
+
+    def _event_log_prob(self, value: Tensor, ndims: int) -> Tensor:
+        """Sum the log-probability over so many rightmost dims, in one go where it is large."""
+        if self._given == "logits" and isinstance(value, Tensor):
+            logits = self._raw_logits()
+            if logits.shape == self._batch_shape and logits.numel() >= own_derivatives.LEAST_ELEMENTS:
+                shift = self._aligned(value + -1.0)
+                if shift.shape == logits.shape and own_derivative_pays(shift, logits):
+                    return bernoulli_event_log_prob(logits, shift, ndims)
+        return super()._event_log_prob(value, ndims)
 
 
 @final

@@ -20,6 +20,7 @@ from aleator.distributions.arguments import (
     joint_shape,
     require_expandable,
 )
+from aleator.distributions.event_densities import sum_rightmost
 
 __all__ = ["Distribution", "ExponentialFamily"]
 
@@ -147,6 +148,10 @@ class Distribution(torch_distributions.Distribution):
         """
         ndims = len(self._batch_shape) if reinterpreted_batch_ndims is None else reinterpreted_batch_ndims
         return Independent(self, ndims) if ndims else self
+
+    def _event_log_prob(self, value: Tensor, ndims: int) -> Tensor:
+        """Return ``log_prob`` summed over so many rightmost dims of the batch, what ``to_event(ndims)`` scores."""
+        return sum_rightmost(self.log_prob(value), ndims)
 
     def mask(self, mask: bool | Tensor) -> Distribution:
         """Let only the elements of the batch where ``mask`` is True count in ``log_prob``; masks on masks conjoin."""

@@ -12,16 +12,10 @@ from torch.types import _size
 from aleator import randomness
 from aleator.distributions.arguments import SCALAR
 from aleator.distributions.distribution import Distribution
+from aleator.distributions.event_densities import sum_rightmost
 from aleator.errors import ParameterError
 
 __all__ = ["Independent", "draw_from", "sum_rightmost"]
-
-
-def sum_rightmost(value: Tensor, ndims: int) -> Tensor:
-    """Sum over so many rightmost dims, in one kernel."""
-    if ndims == 0:
-        return value
-    return value.sum(-1) if ndims == 1 else value.sum(tuple(range(-ndims, 0)))
 
 
 def draw_from(base: torch_distributions.Distribution, sample_shape: _size, reparameterized: bool) -> Tensor:
@@ -113,7 +107,10 @@ class Independent(Distribution, torch_distributions.Independent[Any]):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density of a whole event: the base's, summed over the dims that became the event's."""
-        return sum_rightmost(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
+        base, ndims = self.base_dist, self.reinterpreted_batch_ndims
+        if isinstance(base, Distribution):
+            return base._event_log_prob(value, ndims)
+        return sum_rightmost(base.log_prob(value), ndims)
 
     def __repr__(self) -> str:
         return f"Independent({self.base_dist}, {self.reinterpreted_batch_ndims})"

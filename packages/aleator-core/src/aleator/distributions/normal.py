@@ -13,7 +13,7 @@ from torch.distributions.transforms import AbsTransform, ExpTransform, Transform
 from torch.types import _size
 
 from aleator import randomness
-from aleator.distributions import own_derivatives
+from aleator.distributions import event_densities, own_derivatives
 from aleator.distributions.arguments import (
     SCALAR,
     Argument,
@@ -27,6 +27,7 @@ from aleator.distributions.arguments import (
     shifted,
 )
 from aleator.distributions.distribution import ExponentialFamily
+from aleator.distributions.event_densities import sum_rightmost
 from aleator.distributions.own_derivatives import own_derivative_pays
 from aleator.distributions.transformed import ClosedForm
 
@@ -58,6 +59,20 @@ def normal_log_prob(value: Tensor, loc: Argument, scale: Argument, shift: float 
     if own_derivative_pays(difference):
         return own_derivatives.normal_log_prob_at_precision(difference, log_factor, half_precision)
     return torch.addcmul(log_factor, difference, difference, value=half_precision)
+
+
+def normal_event_log_prob(value: Tensor, loc: Argument, scale: Argument, ndims: int) -> Tensor:
+    """Return the same summed over so many rightmost dims; the value has the shape of what is summed."""
+    if ndims and own_derivative_pays(value, loc, scale):
+        constant = -_HALF_LOG_TWO_PI
+        if isinstance(scale, Tensor):
+            if isinstance(loc, Tensor):
+                return event_densities.normal_event_log_prob(value, loc, scale, constant, ndims)
+        elif scale:
+            return event_densities.normal_event_log_prob_at_precision(
+                residual(value, loc), constant - log_of_number(scale), -0.5 / (scale * scale), ndims
+            )
+    return sum_rightmost(normal_log_prob(value, loc, scale), ndims)
 
 
 def zero_below(value: Tensor, log_prob: Tensor) -> Tensor:
@@ -109,6 +124,12 @@ class Normal(ExponentialFamily, torch_distributions.Normal):
         if value.__class__ is not Tensor or value.shape != self._batch_shape:
             value = self._aligned(value)
         return normal_log_prob(value, self._loc, self._scale)
+
+    def _event_log_prob(self, value: Tensor, ndims: int) -> Tensor:
+        """Return the log-density summed over so many rightmost dims."""
+        if value.__class__ is not Tensor or value.shape != self._batch_shape:
+            value = self._aligned(value)
+        return normal_event_log_prob(value, self._loc, self._scale, ndims)
 
 
 @final
