@@ -69,6 +69,17 @@ def lint_everything(session: nox.Session) -> None:
         session.error(f"{len(failed)} of {len(commands)} checks failed: {'; '.join(failed)}")
 
 
+def folders_between_packages() -> list[Path]:
+    """Folders of tests of what holds between packages."""
+    return [folder for folder in sorted(INTEGRATION.iterdir()) if folder.is_dir() and any(folder.rglob("test_*.py"))]
+
+
+def folders_of_tests() -> list[Path]:
+    """Folders of all tests, those of the external plugin excepted: they need its wheel."""
+    own = [package.tests for package in env.PACKAGES.values() if package.tests.exists()]
+    return [*own, *(folder for folder in folders_between_packages() if folder.name != "third_party")]
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, import directions, sizes, versions, rules of the house, generated files current."""
@@ -139,8 +150,7 @@ def third_party(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """What holds between packages, and the contract's own programs, on wheels."""
     env.install_wheels(session, env.PACKAGES, *TEST_TOOLS)
-    folders = [folder for folder in sorted(INTEGRATION.iterdir()) if folder.is_dir() and any(folder.rglob("test_*.py"))]
-    env.run_pytest(session, [folder for folder in folders if folder.name not in OWN_SESSION])
+    env.run_pytest(session, [folder for folder in folders_between_packages() if folder.name not in OWN_SESSION])
 
 
 @nox.session(requires=["wheels"])
@@ -234,17 +244,22 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False, requires=["wheels"])
-def soak(session: nox.Session) -> None:
-    """The long tests: the marker `slow` everywhere, and memory over 10,000 steps."""
+def slow(session: nox.Session) -> None:
+    """The tests that take longer than a few seconds (marker `slow`); `conformance_full` runs those of the kit."""
     env.install_wheels(session, env.PACKAGES, *TEST_TOOLS)
-    session.run("python", str(ROOT / "tools" / "bench" / "soak.py"))
-    folders = [package.tests for package in env.PACKAGES.values() if package.tests.exists()]
-    env.run_pytest(session, [*folders, INTEGRATION], keywords="slow and not gpu")
+    folders = [folder for folder in folders_of_tests() if folder.name != "conformance"]
+    env.run_pytest(session, folders, keywords="slow and not gpu")
+
+
+@nox.session(default=False, requires=["wheels"])
+def soak(session: nox.Session) -> None:
+    """Memory over 10,000 steps."""
+    env.install_wheels(session, env.PACKAGES)
+    session.run("python", str(ROOT / "tools" / "bench" / "soak.py"), *session.posargs)
 
 
 @nox.session(default=False, requires=["wheels"])
 def gpu(session: nox.Session) -> None:
     """The tests that need an accelerator (marker `gpu`)."""
     env.install_wheels(session, env.PACKAGES, *TEST_TOOLS)
-    folders = [package.tests for package in env.PACKAGES.values() if package.tests.exists()]
-    env.run_pytest(session, [*folders, INTEGRATION], keywords="gpu")
+    env.run_pytest(session, folders_of_tests(), keywords="gpu")
