@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from aleator.infer import TraceEnum_ELBO, config_enumerate, infer_discrete
-from aleator_enum_discrete.chain_maximum import chain_maximum
-from aleator_enum_discrete.chains import chain_log_sum, chain_marginals
+from aleator_enum_discrete.engine.chain_maximum import chain_maximum
+from aleator_enum_discrete.engine.chains import chain_log_sum, chain_marginals
 from oracles.hidden_markov import BernoulliReference, Parameters, chorales, model, parameters
 
 TOLERANCE = 1e-9

@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # noqa: TID251  # a script's own process; pgmpy warns of its own modules
     from oracles.pgmpy_answers import NETWORKS, answers_by_pgmpy, largest_reading_difference
 
-from aleator_enum_discrete.contraction import plan_contraction
+from aleator_enum_discrete.engine.contraction import plan_contraction
 from oracles.aleator_answers import answers_by_estimator, answers_by_tables
 from oracles.answers import Answers
 from oracles.bayesian_network import draw_values, tables_of

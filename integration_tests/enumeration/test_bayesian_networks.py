@@ -16,9 +16,9 @@ from aleator.ops import Vindex
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from aleator_enum_discrete.assignments import maximize
-from aleator_enum_discrete.contraction import contract
-from aleator_enum_discrete.marginals import marginalize
+from aleator_enum_discrete.engine.assignments import maximize
+from aleator_enum_discrete.engine.contraction import contract
+from aleator_enum_discrete.engine.marginals import marginalize
 from oracles.bayesian_network import conditional_tables, model_of, tables_of
 from oracles.bif import read_network
 

@@ -8,9 +8,9 @@ import torch
 
 from aleator.handlers import condition
 from aleator.infer import TraceEnum_ELBO, config_enumerate, infer_discrete
-from aleator_enum_discrete.assignments import maximize
-from aleator_enum_discrete.contraction import contract
-from aleator_enum_discrete.marginals import marginalize
+from aleator_enum_discrete.engine.assignments import maximize
+from aleator_enum_discrete.engine.contraction import contract
+from aleator_enum_discrete.engine.marginals import marginalize
 from oracles.answers import Answers
 from oracles.bayesian_network import joint_log_prob, model_of, tables_of
 from oracles.bif import Network

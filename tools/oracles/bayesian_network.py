@@ -10,7 +10,7 @@ from torch import Tensor
 import aleator
 import aleator.distributions as dist
 from aleator.ops import Vindex
-from aleator_enum_discrete.tables import Domain, Table, Variable
+from aleator_enum_discrete.engine.tables import Domain, Table, Variable
 from oracles.bif import Network
 
 __all__ = ["conditional_tables", "draw_values", "joint_log_prob", "model_of", "tables_of"]

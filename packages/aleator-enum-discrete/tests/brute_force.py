@@ -39,7 +39,7 @@ def joint_table(tables, domain):
 
 def at_element(tables, domain, element):
     """The same problem with a plate index fixed: what a kept plate means."""
-    from aleator_enum_discrete.tables import Domain, Table, Variable
+    from aleator_enum_discrete.engine.tables import Domain, Table, Variable
 
     fixed = []
     for table in tables:

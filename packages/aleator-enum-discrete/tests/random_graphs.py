@@ -6,7 +6,7 @@ import torch
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from aleator_enum_discrete.tables import Domain, Table, Variable
+from aleator_enum_discrete.engine.tables import Domain, Table, Variable
 from brute_force import copies
 
 ORDINALS = [(), (), ("a",), ("a", "b"), ("c",)]

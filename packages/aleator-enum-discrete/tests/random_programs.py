@@ -13,7 +13,7 @@ import aleator
 import aleator.distributions as dist
 from aleator import handlers
 from aleator.ops import Vindex
-from aleator_enum_discrete.tables import Domain, Table, Variable
+from aleator_enum_discrete.engine.tables import Domain, Table, Variable
 from brute_force import copies
 
 DIMS = {"copies": -3, "outer": -2, "inner": -1, "side": -1}

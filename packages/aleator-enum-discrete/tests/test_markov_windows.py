@@ -190,7 +190,7 @@ def test_a_window_is_checked_again_when_the_program_changes():
 
 def test_cost_is_linear_in_the_length():
     """SEMANTICS 39: multiplications of the plan, and log_prob calls, for 10, 20 and 40 steps."""
-    from aleator_enum_discrete.contraction import plan_contraction
+    from aleator_enum_discrete.engine.contraction import plan_contraction
     from aleator_enum_discrete.posterior_tables import posterior_tables
 
     found = []
@@ -208,7 +208,7 @@ def test_cost_is_linear_in_the_length():
 def test_cost_is_linear_in_the_guide_too(monkeypatch):
     """SEMANTICS 39: one sum and its gradient for all terms, whose plan grows with the length alone."""
     from aleator_enum_discrete import expectation
-    from aleator_enum_discrete.contraction import plan_contraction
+    from aleator_enum_discrete.engine.contraction import plan_contraction
 
     costs = []
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from aleator_enum_discrete.dependence import PARENTS
+from aleator_enum_discrete.engine.tables import Domain
 from aleator_enum_discrete.enum_messenger import CHOSEN
 from aleator_enum_discrete.enumerated_dims import ENUMERATED
 from aleator_enum_discrete.expectation import Cost, Weight, ancestors, expect
 from aleator_enum_discrete.memory_limit import memory_budget
 from aleator_enum_discrete.model_sum import ComponentPart, component_parts, depends_on, total_scale
 from aleator_enum_discrete.named_factors import NamedFactor, domain_of, enumerated_sites, named_factors
-from aleator_enum_discrete.tables import Domain
 from aleator_svi_elbo import ParticleTerms
 from aleator_svi_elbo.tracing import PARTICLES
 

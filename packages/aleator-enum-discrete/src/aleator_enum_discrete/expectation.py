@@ -17,10 +17,10 @@ from torch import Tensor
 
 from aleator.errors import UnsupportedModelError
 from aleator.randomness import is_interpreted
-from aleator_enum_discrete.contraction import contract_all
-from aleator_enum_discrete.marginals import marginalize
-from aleator_enum_discrete.semirings import LOG
-from aleator_enum_discrete.tables import Domain, Table, align
+from aleator_enum_discrete.engine.contraction import contract_all
+from aleator_enum_discrete.engine.marginals import marginalize
+from aleator_enum_discrete.engine.semirings import LOG
+from aleator_enum_discrete.engine.tables import Domain, Table, align
 
 __all__ = ["Cost", "Weight", "ancestors", "expect"]
 

@@ -7,12 +7,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from aleator.infer.gradient_rules import applied_rule
-from aleator_enum_discrete.contraction import plan_contraction
 from aleator_enum_discrete.elbo_terms import EnumeratedPair
+from aleator_enum_discrete.engine.contraction import plan_contraction
+from aleator_enum_discrete.engine.plan import readable_bytes
 from aleator_enum_discrete.enum_messenger import CHOSEN
 from aleator_enum_discrete.enumerated_dims import ENUMERATED
 from aleator_enum_discrete.model_sum import ComponentPart
-from aleator_enum_discrete.plan import readable_bytes
 
 if TYPE_CHECKING:
     from aleator.sites import Site

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from aleator.errors import UnsupportedModelError
-from aleator_enum_discrete.contraction import Component, components, contract
+from aleator_enum_discrete.engine.contraction import Component, components, contract
+from aleator_enum_discrete.engine.tables import Domain, Table
 from aleator_enum_discrete.named_factors import NamedFactor
-from aleator_enum_discrete.tables import Domain, Table
 
 if TYPE_CHECKING:
     from aleator.infer import Factor

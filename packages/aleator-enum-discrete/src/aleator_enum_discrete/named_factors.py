@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, final
 from torch import Tensor
 
 from aleator.infer import Factor, density
+from aleator_enum_discrete.engine.tables import Domain, Table, Variable
 from aleator_enum_discrete.enumerated_dims import DIM_NAMES, ENUMERATED, Enumerated
-from aleator_enum_discrete.tables import Domain, Table, Variable
 
 if TYPE_CHECKING:
     from aleator.sites import PlateFrame, Site

@@ -10,13 +10,13 @@ from torch import Tensor
 import aleator.distributions as dist
 from aleator.handlers.replay import ReplayMessenger
 from aleator.runtime import Run
+from aleator_enum_discrete.engine.marginals import marginalize
+from aleator_enum_discrete.engine.tables import Table
 from aleator_enum_discrete.enum_messenger import CHOSEN
 from aleator_enum_discrete.enumerated_dims import ENUMERATED
 from aleator_enum_discrete.enumerated_runs import trace_enumerated
-from aleator_enum_discrete.marginals import marginalize
 from aleator_enum_discrete.posterior_tables import GivenValues, assign, chosen_values, posterior_tables
 from aleator_enum_discrete.program_pair import ProgramPair
-from aleator_enum_discrete.tables import Table
 from aleator_svi_elbo.tracing import Pair, SharedSubsample
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from aleator.distributions import Categorical
 from aleator.messenger import Messenger
-from aleator_enum_discrete.assignments import Assignment, draw_jointly, maximize
+from aleator_enum_discrete.engine.assignments import Assignment, draw_jointly, maximize
+from aleator_enum_discrete.engine.tables import Domain, Table
 from aleator_enum_discrete.enumerated_dims import DIM_NAMES, ENUMERATED, Enumerated
 from aleator_enum_discrete.memory_limit import memory_budget
 from aleator_enum_discrete.model_sum import depends_on, model_tables
 from aleator_enum_discrete.named_factors import domain_of, enumerated_sites, named_factors
-from aleator_enum_discrete.tables import Domain, Table
 
 if TYPE_CHECKING:
     from aleator.sites import Site

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aleator.ops import logsumexp
-from aleator_enum_discrete.chain_shapes import ChainTables
+from aleator_enum_discrete.engine.chain_shapes import ChainTables
 
 __all__ = ["LogMessages", "differentiable_log_sum", "log_messages"]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aleator_enum_discrete.elimination_orders import elimination_order, fill_in, table_size
-from aleator_enum_discrete.paths import find_path, follow, path_cost
+from aleator_enum_discrete.engine.elimination_orders import elimination_order, fill_in, table_size
+from aleator_enum_discrete.engine.paths import find_path, follow, path_cost
 
 NAMES = "abcdefghij"
 
@@ -38,7 +38,7 @@ def test_a_tree_is_cheap_in_any_order_of_its_tables(count):
 
 def test_a_path_does_not_depend_on_hashes():
     program = (
-        "from aleator_enum_discrete.paths import find_path;"
+        "from aleator_enum_discrete.engine.paths import find_path;"
         "print(find_path([frozenset({f'x{i}', f'x{(i * 7) % 23}', f'x{(i * 5) % 19}'}) for i in range(30)],"
         "frozenset(), {f'x{i}': 2 + i % 2 for i in range(40)}))"
     )

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 
 from aleator.errors import UnsupportedModelError
-from aleator_enum_discrete.marginals import marginalize, weighted_sum
-from aleator_enum_discrete.tables import Domain, Table, Variable
+from aleator_enum_discrete.engine.marginals import marginalize, weighted_sum
+from aleator_enum_discrete.engine.tables import Domain, Table, Variable
 from brute_force import joint_table
 from random_graphs import graphs, requiring_gradient
 

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from aleator_enum_discrete.chain_shapes import ChainTables
+from aleator_enum_discrete.engine.chain_shapes import ChainTables
 
 __all__ = ["LinearMessages", "linear_messages"]
 

@@ -13,12 +13,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from aleator_enum_discrete.chain_stacking import stack_chain
-from aleator_enum_discrete.contraction import plan_contraction, with_all_variables
-from aleator_enum_discrete.execution import run_plan, take_results
-from aleator_enum_discrete.plan import ChainSum, Join, Plan, PlateProduct
-from aleator_enum_discrete.semirings import MAX_PLUS, SAMPLING, ChooseSequences, Semiring
-from aleator_enum_discrete.tables import Domain, Table, align
+from aleator_enum_discrete.engine.chain_stacking import stack_chain
+from aleator_enum_discrete.engine.contraction import plan_contraction, with_all_variables
+from aleator_enum_discrete.engine.execution import run_plan, take_results
+from aleator_enum_discrete.engine.plan import ChainSum, Join, Plan, PlateProduct
+from aleator_enum_discrete.engine.semirings import MAX_PLUS, SAMPLING, ChooseSequences, Semiring
+from aleator_enum_discrete.engine.tables import Domain, Table, align
 
 __all__ = ["SAMPLE", "Assignment", "draw_jointly", "maximize"]
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 
 from aleator import rng
 from aleator.errors import UnsupportedModelError
-from aleator_enum_discrete.assignments import draw_jointly, maximize
-from aleator_enum_discrete.marginals import marginalize
-from aleator_enum_discrete.tables import Domain, Table, Variable
+from aleator_enum_discrete.engine.assignments import draw_jointly, maximize
+from aleator_enum_discrete.engine.marginals import marginalize
+from aleator_enum_discrete.engine.tables import Domain, Table, Variable
 from brute_force import at_element, copies, joint_table
 from frequencies import chi_square, joint_counts
 from random_graphs import graphs, requiring_gradient

@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import TypeAlias, final
 
 from aleator.errors import UnsupportedModelError
-from aleator_enum_discrete.chain_detection import find_chain
-from aleator_enum_discrete.paths import find_path, follow
-from aleator_enum_discrete.plan import ChainSum, Join, MatrixForm, Plan, PlateProduct, Step, last_uses, measure
-from aleator_enum_discrete.tables import Domain, Layout
+from aleator_enum_discrete.engine.chain_detection import find_chain
+from aleator_enum_discrete.engine.paths import find_path, follow
+from aleator_enum_discrete.engine.plan import ChainSum, Join, MatrixForm, Plan, PlateProduct, Step, last_uses, measure
+from aleator_enum_discrete.engine.tables import Domain, Layout
 
 __all__ = ["Structure", "find_plan"]
 

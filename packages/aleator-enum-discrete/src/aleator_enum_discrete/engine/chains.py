@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from aleator.capture import values_are_readable
-from aleator_enum_discrete.chain_doubling import doubled_log_sum, doubling_pays
-from aleator_enum_discrete.chain_linear import LinearMessages, linear_messages
-from aleator_enum_discrete.chain_log import LogMessages, differentiable_log_sum, log_messages
-from aleator_enum_discrete.chain_shapes import ChainTables
+from aleator_enum_discrete.engine.chain_doubling import doubled_log_sum, doubling_pays
+from aleator_enum_discrete.engine.chain_linear import LinearMessages, linear_messages
+from aleator_enum_discrete.engine.chain_log import LogMessages, differentiable_log_sum, log_messages
+from aleator_enum_discrete.engine.chain_shapes import ChainTables
 
 __all__ = ["ChainMethod", "chain_log_sum", "chain_marginals", "chain_messages"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aleator_enum_discrete.chain_origins import find_origins, follow_origins
-from aleator_enum_discrete.chain_shapes import ChainTables
+from aleator_enum_discrete.engine.chain_origins import find_origins, follow_origins
+from aleator_enum_discrete.engine.chain_shapes import ChainTables
 
 __all__ = ["chain_maximum"]
 

@@ -11,12 +11,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from aleator import rng
 from aleator.ops import logsumexp
-from aleator_enum_discrete.chain_doubling import doubled_log_sum
-from aleator_enum_discrete.chain_draws import draw_chain
-from aleator_enum_discrete.chain_linear import linear_messages
-from aleator_enum_discrete.chain_maximum import chain_maximum
-from aleator_enum_discrete.chain_shapes import ChainTables
-from aleator_enum_discrete.chains import chain_log_sum, chain_marginals
+from aleator_enum_discrete.engine.chain_doubling import doubled_log_sum
+from aleator_enum_discrete.engine.chain_draws import draw_chain
+from aleator_enum_discrete.engine.chain_linear import linear_messages
+from aleator_enum_discrete.engine.chain_maximum import chain_maximum
+from aleator_enum_discrete.engine.chain_shapes import ChainTables
+from aleator_enum_discrete.engine.chains import chain_log_sum, chain_marginals
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 METHODS = ["auto", "linear", "log", "doubling"]
@@ -292,7 +292,7 @@ def test_shapes_that_do_not_fit_are_named():
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (1, 3), (5, 3)])
 def test_logarithms_step_by_step_give_the_gradient_of_all_at_once(shape, monkeypatch):
-    from aleator_enum_discrete import chain_log
+    from aleator_enum_discrete.engine import chain_log
 
     torch.manual_seed(6)
     transition = torch.randn(*shape, 4, 4, dtype=torch.float64, requires_grad=True)
@@ -309,8 +309,8 @@ def test_logarithms_step_by_step_give_the_gradient_of_all_at_once(shape, monkeyp
 @pytest.mark.parametrize("lengths", [None, [7, 3, 1]])
 @pytest.mark.parametrize("shape", [(1,), (6,), (1, 3), (6, 3)])
 def test_large_and_small_steps_go_back_alike(shape, lengths, monkeypatch):
-    from aleator_enum_discrete import chain_maximum as maximum
-    from aleator_enum_discrete import chain_origins as origins
+    from aleator_enum_discrete.engine import chain_maximum as maximum
+    from aleator_enum_discrete.engine import chain_origins as origins
 
     torch.manual_seed(7)
     transition, observation = torch.randn(*shape, 4, 4), torch.randn(7, 3, 4)

@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 
-from aleator_enum_discrete.chain_stacking import stack_chain
-from aleator_enum_discrete.plan import ChainSum
-from aleator_enum_discrete.semirings import LOG
-from aleator_enum_discrete.tables import align
+from aleator_enum_discrete.engine.chain_stacking import stack_chain
+from aleator_enum_discrete.engine.plan import ChainSum
+from aleator_enum_discrete.engine.semirings import LOG
+from aleator_enum_discrete.engine.tables import align
 
 STATES, BATCH, LENGTH = 3, 4, 12
 VARIABLES = tuple(f"z{step}" for step in range(LENGTH))
@@ -62,7 +62,7 @@ def test_each_step_keeps_its_own_table(name):
 
 def test_the_operations_do_not_grow_with_the_steps(monkeypatch):
     """Would catch tables permuted one by one: with two layouts in turn a chain of any length takes two of them."""
-    from aleator_enum_discrete import chain_stacking
+    from aleator_enum_discrete.engine import chain_stacking
 
     calls = []
     monkeypatch.setattr(chain_stacking, "align", lambda *given: calls.append(1) or align(*given))

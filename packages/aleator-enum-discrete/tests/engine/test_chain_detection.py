@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from aleator_enum_discrete.chain_detection import find_chain
+from aleator_enum_discrete.engine.chain_detection import find_chain
 
 SIZES = {"a": 2, "b": 2, "c": 2, "d": 2, "data": 5, "w": 2, "u": 2, "big": 3}
 CHAIN = [("a",), ("b", "a"), ("data", "b"), ("c", "b"), ("c", "d"), ("d",), ("c",)]

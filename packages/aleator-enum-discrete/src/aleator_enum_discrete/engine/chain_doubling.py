@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aleator_enum_discrete.chain_shapes import ChainTables
+from aleator_enum_discrete.engine.chain_shapes import ChainTables
 
 __all__ = ["doubled_log_sum", "doubling_pays"]
 

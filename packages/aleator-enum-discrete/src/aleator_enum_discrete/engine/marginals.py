@@ -9,9 +9,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from aleator_enum_discrete.contraction import contract, with_all_variables
-from aleator_enum_discrete.semirings import LOG
-from aleator_enum_discrete.tables import Domain, Table, Variable
+from aleator_enum_discrete.engine.contraction import contract, with_all_variables
+from aleator_enum_discrete.engine.semirings import LOG
+from aleator_enum_discrete.engine.tables import Domain, Table, Variable
 
 __all__ = ["Posterior", "marginalize", "weighted_sum"]
 

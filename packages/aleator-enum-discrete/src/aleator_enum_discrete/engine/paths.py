@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from opt_einsum import paths as opt_einsum_paths  # type: ignore[import-untyped]  # opt_einsum ships no types
 
-from aleator_enum_discrete.elimination_orders import elimination_order, fill_in, table_size
+from aleator_enum_discrete.engine.elimination_orders import elimination_order, fill_in, table_size
 
 __all__ = ["Path", "find_path", "follow", "path_cost"]
 

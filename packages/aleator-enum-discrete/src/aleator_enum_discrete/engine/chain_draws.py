@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from aleator.randomness import exponential
-from aleator_enum_discrete.chain_linear import LinearMessages
-from aleator_enum_discrete.chain_log import LogMessages
-from aleator_enum_discrete.chain_origins import find_origins
-from aleator_enum_discrete.chain_shapes import ChainTables
-from aleator_enum_discrete.chains import chain_messages
+from aleator_enum_discrete.engine.chain_linear import LinearMessages
+from aleator_enum_discrete.engine.chain_log import LogMessages
+from aleator_enum_discrete.engine.chain_origins import find_origins
+from aleator_enum_discrete.engine.chain_shapes import ChainTables
+from aleator_enum_discrete.engine.chains import chain_messages
 
 __all__ = ["draw_chain", "draw_given"]
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from aleator.errors import UnsupportedModelError
 from aleator.ops import logsumexp
-from aleator_enum_discrete import elimination, execution
-from aleator_enum_discrete.contraction import components, contract, contract_all, plan_contraction
-from aleator_enum_discrete.elimination import find_plan
-from aleator_enum_discrete.semirings import LINEAR, LOG, MAX_PLUS
-from aleator_enum_discrete.tables import Domain, Table, Variable
+from aleator_enum_discrete.engine import elimination, execution
+from aleator_enum_discrete.engine.contraction import components, contract, contract_all, plan_contraction
+from aleator_enum_discrete.engine.elimination import find_plan
+from aleator_enum_discrete.engine.semirings import LINEAR, LOG, MAX_PLUS
+from aleator_enum_discrete.engine.tables import Domain, Table, Variable
 from brute_force import at_element, joint_table
 from random_graphs import graphs, requiring_gradient
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aleator_enum_discrete.chain_shapes import ChainTables
+from aleator_enum_discrete.engine.chain_shapes import ChainTables
 
 __all__ = ["TOGETHER_ELEMENTS", "find_origins", "follow_origins"]
 

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from aleator.ops import logsumexp
 from aleator.randomness import exponential
-from aleator_enum_discrete.chain_draws import draw_given
-from aleator_enum_discrete.chain_maximum import chain_maximum
-from aleator_enum_discrete.chain_shapes import ChainTables
-from aleator_enum_discrete.chains import chain_log_sum, chain_messages
-from aleator_enum_discrete.matrix_log_sum import matrix_log_sum
+from aleator_enum_discrete.engine.chain_draws import draw_given
+from aleator_enum_discrete.engine.chain_maximum import chain_maximum
+from aleator_enum_discrete.engine.chain_shapes import ChainTables
+from aleator_enum_discrete.engine.chains import chain_log_sum, chain_messages
+from aleator_enum_discrete.engine.matrix_log_sum import matrix_log_sum
 
 __all__ = ["LINEAR", "LOG", "MAX_PLUS", "SAMPLING", "ChooseSequences", "Semiring"]
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from aleator_enum_discrete.semirings import LINEAR, LOG, MAX_PLUS, SAMPLING
+from aleator_enum_discrete.engine.semirings import LINEAR, LOG, MAX_PLUS, SAMPLING
 
 ALL = [LOG, LINEAR, MAX_PLUS, SAMPLING]
 ZERO = {"log": -math.inf, "linear": 0.0, "max-plus": -math.inf, "sampling": -math.inf}

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aleator_enum_discrete.plan import ChainSum
-from aleator_enum_discrete.semirings import Semiring
-from aleator_enum_discrete.tables import align
+from aleator_enum_discrete.engine.plan import ChainSum
+from aleator_enum_discrete.engine.semirings import Semiring
+from aleator_enum_discrete.engine.tables import align
 
 __all__ = ["stack_chain"]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from aleator_enum_discrete.chain_stacking import stack_chain
-from aleator_enum_discrete.plan import Join, MatrixForm, Plan, PlateProduct
-from aleator_enum_discrete.semirings import ChooseSequences, Semiring
-from aleator_enum_discrete.tables import align
+from aleator_enum_discrete.engine.chain_stacking import stack_chain
+from aleator_enum_discrete.engine.plan import Join, MatrixForm, Plan, PlateProduct
+from aleator_enum_discrete.engine.semirings import ChooseSequences, Semiring
+from aleator_enum_discrete.engine.tables import align
 
 __all__ = ["run_plan", "take_results"]
 

@@ -10,11 +10,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from aleator_enum_discrete.elimination import Structure, find_plan
-from aleator_enum_discrete.execution import run_plan, take_results
-from aleator_enum_discrete.plan import Plan
-from aleator_enum_discrete.semirings import LOG, Semiring
-from aleator_enum_discrete.tables import Domain, Table
+from aleator_enum_discrete.engine.elimination import Structure, find_plan
+from aleator_enum_discrete.engine.execution import run_plan, take_results
+from aleator_enum_discrete.engine.plan import Plan
+from aleator_enum_discrete.engine.semirings import LOG, Semiring
+from aleator_enum_discrete.engine.tables import Domain, Table
 
 __all__ = ["Component", "components", "contract", "contract_all", "plan_contraction", "with_all_variables"]
 
