@@ -125,4 +125,4 @@ def test_a_step_entered_by_hand_is_never_taken_for_abandoned():
     chain = aleator.markov()
     with chain, handlers.trace() as trace:
         aleator.sample("x", dist.Normal(torch.tensor(0.0), 1.0))
-    assert trace.nodes["x"]._stash is not None
+    assert trace.nodes["x"].markov_frames

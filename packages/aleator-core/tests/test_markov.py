@@ -7,7 +7,7 @@ import pytest
 import aleator
 import aleator.distributions as dist
 from aleator import handlers
-from aleator.markov import MarkovFrame, is_visible, markov, markov_frames
+from aleator.markov import MarkovFrame, is_visible, markov
 from aleator.runtime import RUN, STACK
 
 
@@ -150,7 +150,7 @@ def test_each_run_begins_anew():
 
     for _ in range(3):
         nodes = handlers.trace(model).get_trace().nodes
-        steps.append([markov_frames(nodes[f"x{t}"])[0].step for t in range(2)])
+        steps.append([nodes[f"x{t}"].markov_frames[0].step for t in range(2)])
     assert steps == [[0, 1]] * 3
 
 
@@ -165,7 +165,7 @@ def test_threads_do_not_meet_in_a_shared_function():
             with handlers.trace() as trace:
                 for t in range(4):
                     step(f"x{t}")
-            paths.append([markov_frames(trace.nodes[f"x{t}"])[0].path for t in range(4)])
+            paths.append([trace.nodes[f"x{t}"].markov_frames[0].path for t in range(4)])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -180,16 +180,16 @@ def test_frames_are_outermost_first():
         for _ in markov(range(1), history=2):
             for _ in markov(range(1), history=0):
                 draw("x")
-    assert [frame.history for frame in markov_frames(trace.nodes["x"])] == [2, 0]
-    assert markov_frames(trace.nodes["x"])[0] == MarkovFrame(
-        markov_frames(trace.nodes["x"])[0].chain, 0, 2, False, (0,)
+    assert [frame.history for frame in trace.nodes["x"].markov_frames] == [2, 0]
+    assert trace.nodes["x"].markov_frames[0] == MarkovFrame(
+        trace.nodes["x"].markov_frames[0].chain, 0, 2, False, (0,)
     )
 
 
 def test_a_site_outside_has_no_frames():
     with handlers.trace() as trace:
         draw("x")
-    assert markov_frames(trace.nodes["x"]) == ()
+    assert trace.nodes["x"].markov_frames == ()
     assert trace.nodes["x"]._stash is None
 
 
@@ -232,7 +232,7 @@ def test_plates_inside_and_outside():
     site = trace.nodes["x1"]
     assert site.value.shape == (2, 3)
     assert [frame.name for frame in site.frames] == ["data", "inner_1"]
-    assert len(markov_frames(site)) == 1
+    assert len(site.markov_frames) == 1
 
 
 def test_it_is_the_handler_too():

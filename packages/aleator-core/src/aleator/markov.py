@@ -12,7 +12,7 @@ from aleator.runtime import RUN, STACK, apply_stack
 from aleator.sites import Site
 from aleator.stash import StashKey
 
-__all__ = ["MARKOV_FRAMES", "Markov", "MarkovFrame", "is_visible", "markov", "markov_frames"]
+__all__ = ["Markov", "MarkovFrame", "MarkovStep", "is_visible", "markov"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -43,19 +43,13 @@ class MarkovFrame(NamedTuple):
         return other.chain == self.chain and (other.step in self.path or other.step in self.kept)
 
 
-MARKOV_FRAMES: StashKey[tuple[MarkovFrame, ...]] = StashKey("markov_frames")
 _chains = count()
-
-
-def markov_frames(site: Site) -> tuple[MarkovFrame, ...]:
-    """Return the markov contexts around a site, the outermost first."""
-    return () if site._stash is None else site._stash.get(MARKOV_FRAMES, ())  # type: ignore[return-value]  # a default is given
 
 
 def is_visible(earlier: Site, site: Site) -> bool:
     """Whether a site may depend on an earlier one: each markov context around the earlier one is live at the site."""
-    frames = markov_frames(site)
-    for past in markov_frames(earlier):
+    frames = site.markov_frames
+    for past in earlier.markov_frames:
         for frame in frames:
             if frame.chain == past.chain:
                 if not frame.sees(past):
@@ -81,9 +75,11 @@ class MarkovStep(LoopTurn):
 
     def process_sample(self, site: Site) -> None:
         """Put this step's frame around a site, unless a step of the same chain lies between."""
-        frames = markov_frames(site)
-        if all(frame.chain != self.frame.chain for frame in frames):
-            site.stash[MARKOV_FRAMES] = (self.frame, *frames)
+        frames = site.markov_frames
+        if not frames:
+            site.markov_frames = (self.frame,)
+        elif all(frame.chain != self.frame.chain for frame in frames):
+            site.markov_frames = (self.frame, *frames)
 
 
 @final

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
 
 from aleator.stash import Stash
+
+if TYPE_CHECKING:
+    from aleator.markov import MarkovFrame
 
 __all__ = ["PlateFrame", "Site", "SiteType"]
 
@@ -57,6 +60,7 @@ class Site:
         scale: a factor on the log-probability, set by handlers only (a plate's scale is in its frame).
         mask: which elements count; ``None`` for all.
         frames: the plates around the site, the outermost first.
+        markov_frames: the markov contexts around the site, the outermost first.
         done: whether the value is final; a primitive's default behaviour then leaves it alone.
         stop: whether the handlers further out are passed over.
         stash: plugins' private data under typed keys.
@@ -71,6 +75,7 @@ class Site:
         "infer",
         "is_observed",
         "kwargs",
+        "markov_frames",
         "mask",
         "name",
         "scale",
@@ -101,6 +106,7 @@ class Site:
         self.scale: Any = 1.0
         self.mask: Any = None
         self.frames: tuple[PlateFrame, ...] = ()
+        self.markov_frames: tuple[MarkovFrame, ...] = ()
         self.done = False
         self.stop = False
         self._stash: Stash | None = None

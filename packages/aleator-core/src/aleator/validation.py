@@ -208,6 +208,12 @@ def is_enabled(validate_args: bool | None = None) -> bool:
     return settings.get().validate if validate_args is None else validate_args
 
 
+def takes_notes() -> bool:
+    """Tell whether arguments that are tensors are looked at at all here: a run may discard every note."""
+    pending = PENDING.get()
+    return pending is None or pending.keep
+
+
 def check_arguments(owner: Any, checks: Checks) -> None:  # noqa: ANN401  # any distribution
     """Note, or outside a run check at once, that each argument of a distribution lies in its constraint.
 

@@ -13,7 +13,6 @@ from aleator.handlers.replay import ReplayMessenger
 from aleator.handlers.trace import TraceMessenger
 from aleator.infer.dependency import DependencyTracker
 from aleator.infer.source_marker import SourceMarker
-from aleator.markov import markov_frames
 from aleator.runtime import Run
 from aleator.scoring import is_deterministic
 from aleator.stash import StashKey
@@ -52,7 +51,7 @@ def needs_parents(pair: Pair) -> bool:
         elif not site.fn.has_rsample or site.infer.get("gradient") == "score":
             return True
     return any(
-        site._stash is not None and ENUMERATED in site._stash and markov_frames(site)
+        site._stash is not None and ENUMERATED in site._stash and site.markov_frames
         for trace in pair
         for site in trace.nodes.values()
     )
@@ -152,7 +151,7 @@ def _check_windows(parents: Parents, trace: Trace) -> None:
             enumerated = None if source is None else source.stash.get(ENUMERATED)
             if source is None or enumerated is None or names.get(enumerated.dim) == parent:
                 continue
-            histories = [frame.history for frame in markov_frames(source)] or [0]
+            histories = [frame.history for frame in source.markov_frames] or [0]
             raise UnsupportedModelError(
                 f"site {site.name!r} depends on the enumerated site {parent!r}, which is outside its markov window "
                 f"(history={max(histories)}): its values would be taken for those of another step; state a larger "

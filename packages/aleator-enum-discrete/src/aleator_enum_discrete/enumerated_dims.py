@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from aleator.errors import UnsupportedModelError
-from aleator.markov import MarkovFrame, MarkovStep, is_visible, markov_frames
+from aleator.markov import MarkovFrame, MarkovStep, is_visible
 from aleator.plates import reserve_dims
 from aleator.runtime import RUN, STACK
 from aleator.stash import StashKey
@@ -129,7 +129,7 @@ class ProgramDims:
             return {known[name].dim: name for name in met if name in known}
         if not self._has_steps:
             return self._names
-        frames = markov_frames(site)
+        frames = site.markov_frames
         if self._asked is None or self._asked[0] != frames:
             names = {}
             for dim, holders in self._holders.items():
@@ -157,7 +157,7 @@ class ProgramDims:
     def hold(self, site: Site, enumerated: Enumerated) -> None:
         """Note that from here on a dim means a site, and say so on the site."""
         dim = enumerated.dim
-        frames = markov_frames(site)
+        frames = site.markov_frames
         if frames:
             # What a step sees is kept while it lasts, and a site is seen in its own step.
             seen = self.names_at(site) if self._has_steps else dict(self._names)
@@ -186,7 +186,7 @@ class ProgramDims:
         return {
             dim
             for dim, holders in self._holders.items()
-            if any(frame.keep and frame.chain in chains for holder in holders for frame in markov_frames(holder))
+            if any(frame.keep and frame.chain in chains for holder in holders for frame in holder.markov_frames)
         }
 
 
@@ -196,4 +196,4 @@ def _open_steps() -> set[tuple[int, int]]:
 
 
 def _is_open(site: Site, steps: set[tuple[int, int]]) -> bool:
-    return all((frame.chain, frame.step) in steps for frame in markov_frames(site))
+    return all((frame.chain, frame.step) in steps for frame in site.markov_frames)

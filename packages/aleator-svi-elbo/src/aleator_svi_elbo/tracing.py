@@ -43,7 +43,9 @@ class Pair(NamedTuple):
 
 def entered(handlers: Sequence[Messenger]) -> AbstractContextManager[object]:
     """Enter handlers, the first outermost."""
-    return _entered(handlers) if handlers else _NOTHING
+    if not handlers:
+        return _NOTHING
+    return handlers[0] if len(handlers) == 1 else _entered(handlers)
 
 
 @contextmanager

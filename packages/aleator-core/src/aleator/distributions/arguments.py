@@ -181,10 +181,12 @@ def check_arguments(
     if not enabled:
         return
     tensors = []
+    is_noted = validation.takes_notes()
     for check in checks:
         value = check[2]
         if isinstance(value, Tensor):
-            tensors.append(check)
+            if is_noted:
+                tensors.append(check)
         elif not check[1].check(value):  # type: ignore[no-untyped-call]  # torch leaves it untyped
             raise ParameterError(
                 f"{type(owner).__name__} expects {check[0]!r} in {check[1]}, but found {value}; "
