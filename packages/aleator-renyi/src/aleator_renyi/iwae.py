@@ -45,6 +45,7 @@ class IWAE(ELBO):
         gradient_rules=RULES,
         bound="iwae",
     )
+    draws_follow = True
 
     num_particles: int = 2
 

@@ -61,6 +61,7 @@ class RenyiELBO(ELBO):
         gradient_rules=RULES,
         bound="renyi",
     )
+    draws_follow = True
 
     alpha: float = 0.0
 

@@ -16,6 +16,7 @@ from aleator.infer import AbstractEstimator, Estimate
 from aleator.infer.structure import annotate
 from aleator.runtime import Run
 from aleator_svi_elbo.baselines import refuse_baselines
+from aleator_svi_elbo.draw_densities import attach_draw_densities
 from aleator_svi_elbo.particle_terms import MeanTerms, ParticleTerms, common_plates_of_traces, trace_terms
 from aleator_svi_elbo.tracing import Pair, entered, trace_looped, trace_pair, trace_vectorized
 
@@ -86,6 +87,10 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
     """Whether ``particle_terms`` looks at ``site.stash[SITE_STRUCTURE]``: on which values each site depends."""
     takes_baselines: ClassVar[bool] = False
     """Whether ``particle_terms`` reads ``infer["baseline"]`` of the guide's sites; else such a site is refused."""
+
+    draws_follow: ClassVar[bool] = False
+    """Whether the terms are differentiated with respect to parameters alone, never with respect to a draw of the guide
+    by itself: log q of a large draw then has a smaller graph."""
 
     num_particles: int = 1
     max_plate_nesting: float = math.inf
@@ -190,6 +195,9 @@ class ELBO(AbstractEstimator, metaclass=_FrontDoor):
     def _terms(self, pairs: Sequence[Pair]) -> ParticleTerms:
         if not self.takes_baselines:
             refuse_baselines(type(self).__name__, pairs[0].guide_trace)
+        if self.draws_follow and torch.is_grad_enabled():
+            for pair in pairs:
+                attach_draw_densities(pair.guide_trace)
         terms = self.particle_terms(*pairs[0])
         for pair in pairs[1:]:
             terms = _sum(terms, self.particle_terms(*pair))

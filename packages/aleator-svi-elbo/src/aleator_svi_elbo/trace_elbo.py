@@ -52,6 +52,7 @@ class Trace_ELBO(ELBO):  # the field's name for it
         gradient_rules=frozenset({"pathwise", "score", "stl"}),
         bound="elbo",
     )
+    draws_follow = True
 
     def particle_terms(self, model_trace: Trace, guide_trace: Trace) -> ParticleTerms:
         """Return log p - log q, and the surrogate with Rao-Blackwellized score terms."""

@@ -153,6 +153,10 @@ class Distribution(torch_distributions.Distribution):
         """Return ``log_prob`` summed over so many rightmost dims of the batch, what ``to_event(ndims)`` scores."""
         return sum_rightmost(self.log_prob(value), ndims)
 
+    def _draw_log_prob(self, value: Tensor, ndims: int) -> Tensor:
+        """Return the same as ``own_draws.log_prob_of_draw`` wants it."""
+        return self._event_log_prob(value, ndims)
+
     def mask(self, mask: bool | Tensor) -> Distribution:
         """Let only the elements of the batch where ``mask`` is True count in ``log_prob``; masks on masks conjoin."""
         return self if mask is True else MaskedDistribution(self, mask)

@@ -11,9 +11,15 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from aleator.distributions.own_derivatives import is_plain_backward, log_sigmoid
+from aleator.distributions.own_derivatives import bit_log_prob, is_plain_backward
 
-__all__ = ["bernoulli_event_log_prob", "normal_event_log_prob", "normal_event_log_prob_at_precision", "sum_rightmost"]
+__all__ = [
+    "bernoulli_event_log_prob",
+    "normal_event_log_prob",
+    "normal_event_log_prob_at_precision",
+    "sum_of_event",
+    "sum_rightmost",
+]
 
 _log_sigmoid_backward = torch.ops.aten.log_sigmoid_backward.default
 _log_sigmoid_backward_into = torch.ops.aten.log_sigmoid_backward.grad_input
@@ -63,10 +69,10 @@ def sum_of_event(term: Tensor, event_shape: torch.Size) -> Tensor:
 class _BernoulliEvent(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, shift: Tensor, ndims: int) -> Tensor:  # noqa: ANN401  # torch's protocol
-        log_success, kept = log_sigmoid(logits, shift)
+        log_prob, kept = bit_log_prob(logits, shift)
         ctx.save_for_backward(logits, shift, kept)
         ctx.ndims = ndims
-        return sum_rightmost(log_success, ndims)
+        return sum_rightmost(log_prob, ndims)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:  # noqa: ANN401  # torch's protocol

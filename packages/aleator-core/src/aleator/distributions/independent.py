@@ -112,5 +112,12 @@ class Independent(Distribution, torch_distributions.Independent[Any]):
             return base._event_log_prob(value, ndims)
         return sum_rightmost(base.log_prob(value), ndims)
 
+    def _draw_log_prob(self, value: Tensor, ndims: int) -> Tensor:
+        """Hand the question on to the base."""
+        base = self.base_dist
+        if isinstance(base, Distribution):
+            return base._draw_log_prob(value, self.reinterpreted_batch_ndims + ndims)
+        return self._event_log_prob(value, ndims)
+
     def __repr__(self) -> str:
         return f"Independent({self.base_dist}, {self.reinterpreted_batch_ndims})"

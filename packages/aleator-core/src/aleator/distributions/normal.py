@@ -27,8 +27,9 @@ from aleator.distributions.arguments import (
     shifted,
 )
 from aleator.distributions.distribution import ExponentialFamily
-from aleator.distributions.event_densities import sum_rightmost
+from aleator.distributions.event_densities import sum_of_event, sum_rightmost
 from aleator.distributions.own_derivatives import own_derivative_pays
+from aleator.distributions.own_draws import is_shifted_noise
 from aleator.distributions.transformed import ClosedForm
 
 __all__ = ["HalfNormal", "LogNormal", "Normal"]
@@ -73,6 +74,18 @@ def normal_event_log_prob(value: Tensor, loc: Argument, scale: Argument, ndims: 
                 residual(value, loc), constant - log_of_number(scale), -0.5 / (scale * scale), ndims
             )
     return sum_rightmost(normal_log_prob(value, loc, scale), ndims)
+
+
+def log_prob_of_shifted_noise(value: Tensor, loc: Argument, scale: Argument, ndims: int) -> Tensor:
+    """Return the same for a value that is ``loc + noise * scale``, as a function of the scale alone."""
+    with torch.no_grad():
+        noise = value - loc
+        squares = sum_rightmost((noise.div_(scale) if isinstance(scale, Tensor) else noise / scale).square_(), ndims)
+    event_shape = value.shape[value.dim() - ndims :]
+    if isinstance(scale, Tensor):
+        log_factor = sum_of_event(operand(-_HALF_LOG_TWO_PI, scale) - scale.log(), event_shape)
+        return torch.sub(log_factor, squares, alpha=0.5)
+    return (-_HALF_LOG_TWO_PI - log_of_number(scale)) * event_shape.numel() - 0.5 * squares
 
 
 def zero_below(value: Tensor, log_prob: Tensor) -> Tensor:
@@ -130,6 +143,13 @@ class Normal(ExponentialFamily, torch_distributions.Normal):
         if value.__class__ is not Tensor or value.shape != self._batch_shape:
             value = self._aligned(value)
         return normal_event_log_prob(value, self._loc, self._scale, ndims)
+
+    def _draw_log_prob(self, value: Tensor, ndims: int) -> Tensor:
+        """Leave the noise out of the graph where the value is noise, shifted and scaled by these arguments."""
+        loc, scale = self._loc, self._scale
+        if value.shape != self._batch_shape or not is_shifted_noise(value, loc, scale):
+            return self._event_log_prob(value, ndims)
+        return log_prob_of_shifted_noise(value, loc, scale, ndims)
 
 
 @final
