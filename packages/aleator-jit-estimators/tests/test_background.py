@@ -174,7 +174,7 @@ def fake_build(graph, inputs, path):
 def test_a_job_holds_all_that_a_child_needs(monkeypatch, tmp_path):
     seen = []
 
-    def build(graph, inputs, path):
+    def build(graph, inputs, path, form):
         seen.extend(inputs)
         fake_build(graph, inputs, path)
 
@@ -202,7 +202,7 @@ CHILD = """
 import sys, os, time, pathlib
 sys.path.insert(0, {tests!r})
 import test_background as here, aleator_jit_estimators.background as background
-def build(graph, inputs, path):
+def build(graph, inputs, path, form):
     with open({log!r}, "a") as file:
         file.write("built\\n")
     time.sleep(1.0)
@@ -236,11 +236,11 @@ def test_damaged_package_is_built_again(monkeypatch, tmp_path):
     """Catches a file cut short by a full disk that is loaded, or that keeps its step uncompiled for ever."""
     built, loaded = [], []
 
-    def build(graph, inputs, path):
+    def build(graph, inputs, path, form):
         built.append(graph)
         fake_build(graph, inputs, path)
 
-    def load(path):
+    def load(path, form):
         loaded.append(path)
         return lambda inputs: list(built[-1](*inputs))
 

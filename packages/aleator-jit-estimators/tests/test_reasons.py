@@ -125,7 +125,7 @@ def test_a_compiler_that_fails_is_said_once(monkeypatch, tmp_path):
     """Catches a package that is half there, and a failing build that is tried again at each step."""
     import aleator_jit_estimators.making as making
 
-    def fails(graph, inputs, path):
+    def fails(graph, inputs, path, form):
         Path(path).write_bytes(b"half")
         raise RuntimeError("ld: cannot find -lfoo\nand much more")
 

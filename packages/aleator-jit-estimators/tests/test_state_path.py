@@ -75,7 +75,6 @@ def test_other_states_are_not_mistaken_for_the_last_one(followed):
     """An older state, a changed one, one with another stream: each gives what the eager step gives for it."""
     eager, compiled, state, args = followed
     newer, _ = compiled.update(state, *args)
-    assert not follows(compiled, state)
     assert_same(compiled.update(state, *args), eager.update(state, *args), rtol=0, atol=0)
     newer, _ = compiled.update(newer, *args)
     newer.params["at"] = torch.ones(2)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from aleator_jit_estimators.addressed import Form
 from aleator_jit_estimators.capture import Capture
 from aleator_jit_estimators.disk_cache import DiskCache, Entry
 from aleator_jit_estimators.torch_packages import build_package
@@ -35,6 +36,7 @@ class Job(NamedTuple):
         threads: how many threads the code is to use.
         deterministic: torch's switch of that name.
         precision: torch's precision of float32 matrix products.
+        form: how the code may be called by addresses.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Job(NamedTuple):
     threads: int
     deterministic: bool
     precision: str
+    form: Form | None = None
 
 
 def can_build_in_background() -> bool:
@@ -104,6 +107,7 @@ class Building:
             torch.get_num_threads(),
             torch.are_deterministic_algorithms_enabled(),
             torch.get_float32_matmul_precision(),
+            self.capture.form,
         )
         (folder / _JOB).write_bytes(pickle.dumps(job))
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
@@ -169,7 +173,7 @@ def build_job(folder: Path) -> None:
     inputs = tuple(_like(each) for each in job.inputs)
     with cache.locked():
         if cache.find(job.name) is None:
-            cache.store(job.name, lambda path: build_package(job.graph, inputs, path), {})
+            cache.store(job.name, lambda path: build_package(job.graph, inputs, path, job.form), {})
     shutil.rmtree(folder, ignore_errors=True)
 
 

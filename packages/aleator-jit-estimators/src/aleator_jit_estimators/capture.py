@@ -11,6 +11,7 @@ from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten
 
 from aleator.randomness import preserve, rng
+from aleator_jit_estimators.addressed import Form, form_of
 from aleator_jit_estimators.host_reads import HostReads
 from aleator_jit_estimators.noise import Noise, take_noise_out
 from aleator_jit_estimators.places import LastSite, place_of
@@ -28,6 +29,7 @@ class Capture(NamedTuple):
         noise: what makes the last input, where there is one more: the graph's draws.
         inputs: example values of all inputs, none passed twice.
         structure: how the graph's outputs make up what the function gave.
+        form: how the code may be called by addresses, where it maps a state to the next one.
         digest: equal for equal graphs, in any process.
     """
 
@@ -36,10 +38,13 @@ class Capture(NamedTuple):
     noise: Noise | None
     inputs: tuple[Tensor, ...]
     structure: TreeSpec
+    form: Form | None
     digest: str
 
 
-def capture(function: Callable[..., Any], inputs: Sequence[Tensor], reachable: Sequence[Tensor]) -> Capture:
+def capture(
+    function: Callable[..., Any], inputs: Sequence[Tensor], reachable: Sequence[Tensor], maps_states: bool = False
+) -> Capture:
     """Record a function of tensors as it runs once; no stream of randomness and no tensor is changed by that.
 
     ``make_fx`` would record the same, but its first call in a process costs more than a second.
@@ -48,6 +53,7 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], reachable: S
         function: takes the inputs, gives a pytree of tensors.
         inputs: example values. One that is passed twice is copied: a graph would take the two for one.
         reachable: tensors that the caller can look up again before each call.
+        maps_states: whether the first inputs are a state, and all outputs but the last one the next state.
 
     Raises:
         UnrecordableError: the program reads a value on the host, or a tensor that lies nowhere among ``reachable``.
@@ -78,7 +84,9 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], reachable: S
     noise = take_noise_out(graph) if distinct or lifted else None
     if noise is not None:
         values.append(torch.zeros(noise.size, dtype=noise.dtype))
-    return Capture(graph, lifted, noise, (*distinct, *values), structure, digest)
+    every = (*distinct, *values)
+    form = form_of(graph, every, outputs) if maps_states and noise is not None else None
+    return Capture(graph, lifted, noise, every, structure, form, digest)
 
 
 def _copied(value: Tensor) -> Tensor:

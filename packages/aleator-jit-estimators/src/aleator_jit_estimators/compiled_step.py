@@ -15,6 +15,7 @@ from aleator.infer.step import Step
 from aleator.params import ParamStore, current_store
 from aleator.randomness import is_interpreted
 from aleator.runtime import STACK
+from aleator_jit_estimators.addressed import Addressed
 from aleator_jit_estimators.background import Building
 from aleator_jit_estimators.disk_cache import DiskCache
 from aleator_jit_estimators.kinds import ATOMS
@@ -22,8 +23,11 @@ from aleator_jit_estimators.loops import Loop
 from aleator_jit_estimators.making import Backend, Call, Maker, Program
 from aleator_jit_estimators.reached import Reached, reach
 from aleator_jit_estimators.report import CompileReport
-from aleator_jit_estimators.state_path import StatePath
+from aleator_jit_estimators.row_path import RowPath
+from aleator_jit_estimators.state_path import AbstractStatePath
+from aleator_jit_estimators.state_shape import StateShape
 from aleator_jit_estimators.surroundings import surroundings
+from aleator_jit_estimators.tensor_path import TensorPath
 from aleator_jit_estimators.watch import describe
 from aleator_svi_elbo.functional_state import SVIState
 
@@ -69,7 +73,7 @@ class CompiledStep:
         self._programs: dict[tuple[Any, ...], Program | Building | None] = {}
         self._last: _Surveyed | None = None
         self._seen: Reached | None = None
-        self._path: StatePath | None = None
+        self._path: AbstractStatePath | None = None
         self._follows_states = False
         self._loops: dict[int, Loop] = {}
 
@@ -120,10 +124,12 @@ class CompiledStep:
                 return None
         outputs = program.outputs(call.tensors, call.reached)
         result: Any = tree_unflatten(outputs, program.structure)
-        if self._follows_states and StatePath.fits(program, call, args, result):
-            self._path = StatePath(
-                program, call, args, result, current_store(), self._loop(program, call, len(outputs))
-            )
+        if self._follows_states:
+            shape = StateShape.of(program, call, args, result)
+            if shape is not None:
+                path = RowPath if isinstance(program.run, Addressed) else TensorPath
+                loop = self._loop(program, call, len(outputs))
+                self._path = path(program, call, args, shape, current_store(), loop)
         return result  # type: ignore[no-any-return]  # the step's own structure
 
     def advance(self, store: ParamStore, state: SVIState, args: tuple[Any, ...]) -> tuple[SVIState, Tensor] | None:
@@ -143,7 +149,7 @@ class CompiledStep:
 
     def _loop(self, program: Program, call: Call, count: int) -> Loop | None:
         """Return the loop of a program, which lives as long as its program; ``None`` where states are too large."""
-        if not Loop.fits(call.tensors[: count - 1]):
+        if not Loop.fits(call, count - 1):
             return None
         if id(program) not in self._loops:
             self._loops[id(program)] = Loop(self._maker, self._step, call, count - 1)
@@ -151,7 +157,7 @@ class CompiledStep:
 
     def _taken_apart(self, arguments: tuple[Any, ...]) -> Call:
         leaves, structure = tree_flatten(arguments)
-        tensors = [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
+        tensors = [leaf.detach().resolve_neg().resolve_conj() for leaf in leaves if isinstance(leaf, Tensor)]
         first: dict[int, int] = {}
         described: list[Any] = []
         objects: list[Any] = []
@@ -164,8 +170,8 @@ class CompiledStep:
                 described.append("object")
                 objects.append(leaf)
         reached = self._reached(objects)
-        key = (str(structure), tuple(described), surroundings(), reached.key)
-        return Call(tensors, leaves, structure, reached, key)
+        key = (str(structure), tuple(described), surroundings(), self._follows_states, reached.key)
+        return Call(tensors, leaves, structure, reached, self._follows_states, key)
 
     def _reached(self, objects: list[Any]) -> Reached:
         """Return what the programs lead to: found anew only where something has changed."""

@@ -1,9 +1,9 @@
-"""Several steps in one package, over vectors that hold a whole state."""
+"""Several steps in one package."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, final
+from collections.abc import Callable
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from aleator.infer.step import Step
 from aleator_jit_estimators.background import Building
+from aleator_jit_estimators.layouts import Layout
 from aleator_jit_estimators.making import Call, Maker, Program
 
 __all__ = ["Loop"]
@@ -19,23 +20,11 @@ __all__ = ["Loop"]
 _WORTHWHILE = 10_000
 _MOST_STEPS = 10
 _MOST_NODES = 1_500
-_MOST_NUMBERS = 20_000
-
-
-class _Vector(NamedTuple):
-    """Which leaves of a state lie in a vector, all of one dtype."""
-
-    leaves: list[int]
-    sizes: list[int]
-    shapes: list[torch.Size]
 
 
 @final
 class Loop:
     """A package of several steps for runs that are long enough, made in the background.
-
-    A state's tensors are joined to one vector for each dtype at the beginning of a run, and taken apart at its end:
-    in between, a step pays for a handful of tensors in place of some dozens.
 
     Args:
         maker: makes code.
@@ -54,17 +43,15 @@ class Loop:
         self._call = call
         self._count = count
         self._asked = 0
-        self._vectors = _vectors(call.tensors[:count])
         self._building: Building | None = None
         self._is_given_up = False
         self.steps = 1
         self.program: Program | None = None
 
     @staticmethod
-    def fits(leaves: Sequence[Tensor]) -> bool:
+    def fits(call: Call, count: int) -> bool:
         """Tell whether a state is small enough for its tensors' handling to matter beside the calculation."""
-        plain = all(leaf.is_contiguous() and leaf.is_cpu for leaf in leaves)
-        return plain and sum(leaf.numel() for leaf in leaves) <= _MOST_NUMBERS
+        return Layout.of(call.tensors[:count]) is not None
 
     def is_ready(self, steps: int, inside: Callable[[], Any]) -> bool:
         """Count a run of so many steps, and tell whether the package serves it; begins to make it where that pays.
@@ -88,20 +75,8 @@ class Loop:
         self._is_given_up = made is None
         return self.program is not None and steps >= self.steps
 
-    def joined(self, leaves: Sequence[Tensor]) -> list[Tensor]:
-        """Return the vectors that hold these leaves."""
-        return [torch.cat([leaves[at].reshape(-1) for at in vector.leaves]) for vector in self._vectors]
-
-    def apart(self, vectors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the leaves in vectors, as views."""
-        found: dict[int, Tensor] = {}
-        for vector, held in zip(vectors, self._vectors, strict=True):
-            for at, piece, shape in zip(held.leaves, torch.split(vector, held.sizes), held.shapes, strict=True):
-                found[at] = piece.view(shape)
-        return [found[at] for at in range(self._count)]
-
     def _begun(self) -> Program | Building | None:
-        inputs = [*self.joined(self._call.tensors[: self._count]), *self._call.tensors[self._count :]]
+        inputs = self._call.tensors
         nodes = self._maker.size(self._several(1), inputs, self._call.reached)
         self.steps = max(1, min(_MOST_STEPS, _MOST_NODES // max(nodes, 1)))
         return self._maker.begin(self._several(self.steps), inputs, self._call.reached)
@@ -110,24 +85,13 @@ class Loop:
         is_tensor = [isinstance(leaf, Tensor) for leaf in self._call.leaves]
 
         def several(*tensors: Tensor) -> tuple[Tensor, ...]:
-            vectors, rest = tensors[: len(self._vectors)], tensors[len(self._vectors) :]
-            leaves, losses = self.apart(vectors), []
+            leaves, rest, losses = list(tensors[: self._count]), tensors[self._count :], []
             for _ in range(steps):
                 given = iter([*leaves, *rest])
                 every = [next(given) if of else leaf for of, leaf in zip(is_tensor, self._call.leaves, strict=True)]
                 *state, loss = self._step(*tree_unflatten(every, self._call.structure))
                 leaves = tree_leaves(state)
                 losses.append(loss)
-            return (*self.joined(leaves), torch.stack(losses))
+            return (*leaves, torch.stack(losses))
 
         return several
-
-
-def _vectors(leaves: Sequence[Tensor]) -> list[_Vector]:
-    found: dict[torch.dtype, _Vector] = {}
-    for at, leaf in enumerate(leaves):
-        vector = found.setdefault(leaf.dtype, _Vector([], [], []))
-        vector.leaves.append(at)
-        vector.sizes.append(leaf.numel())
-        vector.shapes.append(leaf.shape)
-    return list(found.values())

@@ -22,7 +22,7 @@ from aleator_jit_estimators.disk_cache import DiskCache
 from aleator_jit_estimators.noise import Noise
 from aleator_jit_estimators.package_name import package_name
 from aleator_jit_estimators.reached import Reached
-from aleator_jit_estimators.recorder import UnrecordableError
+from aleator_jit_estimators.recorder import UnrecordableError, in_words
 from aleator_jit_estimators.report import CompileReport
 from aleator_jit_estimators.surroundings import interpreted_by
 from aleator_jit_estimators.torch_packages import build_inductor, build_package, find_compiler, load_package
@@ -42,6 +42,7 @@ class Call(NamedTuple):
         leaves: all leaves of the arguments.
         structure: how the leaves make up the arguments.
         reached: what the programs lead to.
+        maps_states: whether all but the last of what comes out goes in again.
         key: what compiled code depends on beside the contents of tensors.
     """
 
@@ -49,6 +50,7 @@ class Call(NamedTuple):
     leaves: list[Any]
     structure: TreeSpec
     reached: Reached
+    maps_states: bool
     key: tuple[Any, ...]
 
 
@@ -123,7 +125,7 @@ class Maker:
         except NewParameterError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in recording or building, the eager step is right
-            self.say_uncompiled(_in_words(error))
+            self.say_uncompiled(in_words(error))
             made = None
         self._spent(begin)
         return call, made
@@ -145,12 +147,12 @@ class Maker:
                 self._count(waiting=-1)
                 entry = building.result()
                 self._count(built=1)
-                return Program.of(building.capture, load_package(str(entry.path)))
+                return Program.of(building.capture, load_package(str(entry.path), building.capture.form))
             else:
                 return building
         except Exception as error:  # noqa: BLE001  # as in make
             if not is_extra:
-                self.say_uncompiled(_in_words(error))
+                self.say_uncompiled(in_words(error))
             return None
         finally:
             self._spent(begin)
@@ -164,7 +166,7 @@ class Maker:
         """Record a function of tensors, find its code or have a child process build it; ``None`` where that fails."""
         begin = time.perf_counter()
         try:
-            recorded = capture(function, tensors, reached.tensors)
+            recorded = capture(function, tensors, reached.tensors, maps_states=True)
             if recorded.noise is None:
                 return None
             if self._backend == "eager":
@@ -174,7 +176,7 @@ class Maker:
             entry = self._cache.find(name) if self._backend in ("auto", "aot") else None
             if entry is not None:
                 self._count(loaded=1)
-                return Program.of(recorded, load_package(str(entry.path)))
+                return Program.of(recorded, load_package(str(entry.path), recorded.form))
             if self._backend == "inductor" or find_compiler() is None or not can_build_in_background():
                 return None
             building = Building(recorded, name, self._cache)
@@ -219,7 +221,7 @@ class Maker:
         for _ in range(_TRIES):
             if call.reached.refusal is not None:
                 raise UnrecordableError(call.reached.refusal)
-            recorded = capture(self._flat(call), call.tensors, call.reached.tensors)
+            recorded = capture(self._flat(call), call.tensors, call.reached.tensors, call.maps_states)
             before, call = call, again()
             if call.key == before.key:
                 return call, recorded
@@ -235,7 +237,7 @@ class Maker:
         if entry is None:
             return None
         self._count(loaded=1)
-        return Program.of(recorded, load_package(str(entry.path)))
+        return Program.of(recorded, load_package(str(entry.path), recorded.form))
 
     def _built(self, call: Call, recorded: Capture) -> Program | Building:
         backend = self._backend
@@ -255,15 +257,19 @@ class Maker:
 
     def _package(self, recorded: Capture, name: str) -> Callable[[list[Tensor]], Any]:
         """Build a package, on disk where that is possible."""
+
+        def build(path: str) -> None:
+            build_package(recorded.graph, recorded.inputs, path, recorded.form)
+
         try:
-            entry = self._cache.store(name, lambda path: build_package(recorded.graph, recorded.inputs, path), {})
-            return load_package(str(entry.path))
+            entry = self._cache.store(name, build, {})
+            return load_package(str(entry.path), recorded.form)
         except OSError as error:
             self._say_once(f"the compiled step is not kept on disk: {error}")
         with tempfile.TemporaryDirectory(prefix="aleator-step-") as folder:
             path = str(Path(folder) / "step.pt2")
-            build_package(recorded.graph, recorded.inputs, path)
-            return load_package(path)
+            build(path)
+            return load_package(path, recorded.form)
 
     def _flat(self, call: Call) -> Callable[..., Any]:
         is_tensor = [isinstance(leaf, Tensor) for leaf in call.leaves]
@@ -291,10 +297,3 @@ class Maker:
         if text not in self.report.eager:
             self.report = self.report._replace(eager=(*self.report.eager, text))
             warnings.warn(f"compile: {text}", AleatorWarning, stacklevel=2)
-
-
-def _in_words(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0][:300]
-    reason = text if isinstance(error, UnrecordableError) else f"{type(error).__name__}: {text}"
-    places = [note for note in getattr(error, "__notes__", ()) if note]
-    return f"{reason} ({places[0]})" if places else reason

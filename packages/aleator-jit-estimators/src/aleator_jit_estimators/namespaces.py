@@ -60,7 +60,7 @@ class Namespace:
     def watch(self, watch: Watch) -> None:
         """Watch the names that matter, and which names there are."""
         watch.add_names(self._space, sorted(self._taken), ())
-        watch.add_keys(self._space)
+        watch.add_key_set(self._space, self._taken)
 
 
 def _is_special(name: str) -> bool:

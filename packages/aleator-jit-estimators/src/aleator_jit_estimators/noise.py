@@ -72,11 +72,19 @@ class Noise:
         """Return the draws, in a tensor that the next call in this thread overwrites."""
         found = getattr(self._local, "fills", None)
         if found is None:
-            found = self._local.fills = self._fills()
+            found = self._local.fills = self.fills()
         vector, fills = found
         for fill in fills:
             fill(generator=generator)
         return vector
+
+    def after(self, state: Tensor, steps: int) -> Tensor:
+        """Return the state in which a generator is that was in a state and has drawn for so many steps."""
+        generator = torch.Generator()
+        generator.set_state(state)
+        for _ in range(steps):
+            self.draw(generator)
+        return generator.get_state()
 
     def generator(self, state: Tensor) -> torch.Generator:
         """Return a generator in a state: this thread's, always the same."""
@@ -86,8 +94,9 @@ class Noise:
         generator.set_state(state)
         return generator
 
-    def _fills(self) -> tuple[Tensor, list[Callable[..., Any]]]:
-        vector = torch.empty(self.size, dtype=self.dtype)
+    def fills(self) -> tuple[Tensor, list[Callable[..., Any]]]:
+        """Return a vector, and functions that together put draws of their keyword ``generator`` into it."""
+        vector = torch.empty(self.size, dtype=self.dtype, device="cpu")
         joined: list[Draw] = []
         for draw in self._draws:
             last = joined[-1] if joined else None

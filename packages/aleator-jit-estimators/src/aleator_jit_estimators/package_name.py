@@ -30,6 +30,7 @@ def package_name(capture: Capture, packages: Collection[str]) -> str:
     inputs = tuple(describe(value) for value in capture.inputs)
     parts = (
         capture.digest,
+        capture.form is not None,
         inputs,
         _own_sources(),
         tuple((top, _version(top)) for top in sorted({*_TAKE_PART, *packages} - {"torch", "aleator"})),

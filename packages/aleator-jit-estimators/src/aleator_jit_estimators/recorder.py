@@ -15,7 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from aleator.capture import recording
 
-__all__ = ["Recorder", "UnrecordableError"]
+__all__ = ["Recorder", "UnrecordableError", "in_words"]
 
 _LITERALS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 _CHECKS = (torch.ops.aten._linalg_check_errors.default,)  # compiled, what these refuse becomes NaN
@@ -162,6 +162,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
                     self._nodes[each] = self._graph.call_function(operator.getitem, (node, at))
         elif result is not None:
             raise UnrecordableError(f"the program reads a value on the host ({operator_name})")
+
+
+def in_words(error: Exception) -> str:
+    """Say in one line why a program was not recorded, and where."""
+    text = str(error).strip().partition("\n")[0][:300]
+    reason = text if isinstance(error, UnrecordableError) else f"{type(error).__name__}: {text}"
+    places = [note for note in getattr(error, "__notes__", ()) if note]
+    return f"{reason} ({places[0]})" if places else reason
 
 
 def _refuse(func: Any, args: Any) -> None:  # noqa: ANN401  # an operator and its arguments

@@ -8,9 +8,13 @@ import torch
 from torch.utils._device import DeviceContext
 
 from aleator import settings
-from aleator.runtime import RUN
+from aleator.runtime import RUN, STACK
+from aleator_jit_estimators.conditions import Conditions
 
-__all__ = ["interpreted_by", "surroundings"]
+# A transform of torch.func, or a dispatch mode: what aleator.randomness.is_interpreted asks for, without its frame.
+INTERPRETERS = (torch._C._functorch.peek_interpreter_stack, torch._C._len_torch_dispatch_stack)
+
+__all__ = ["interpreted_by", "say_surroundings", "surroundings"]
 
 
 def surroundings() -> tuple[Any, ...]:
@@ -30,6 +34,30 @@ def surroundings() -> tuple[Any, ...]:
         None if run is None else tuple(run.reserved),
         modes,
     )
+
+
+def say_surroundings(conditions: Conditions) -> None:
+    """Add the conditions that the switches are as they are, and that nothing stands between a program and torch."""
+    name = conditions.name
+    conditions.say(f"not {name(STACK.get)}()")
+    for reading in INTERPRETERS:
+        conditions.say(f"not {name(reading)}()")
+    now = surroundings()
+    if now[-1] or now[3] or now[9] is not None:  # modes, autocast, reserved dims: seldom, and not one comparison each
+        conditions.say(f"{name(surroundings)}() == {name(now)}")
+        return
+    for reading in (torch._C._len_torch_function_stack, torch._C._is_any_autocast_enabled):
+        conditions.say(f"not {name(reading)}()")
+    conditions.say(f"{name(RUN.get)}() is None and {name(settings.get)}() is {name(settings.get())}")
+    conditions.say(f"{name(torch.get_default_dtype)}() is {name(torch.get_default_dtype())}")
+    for switch in (
+        torch.is_inference_mode_enabled,
+        torch._C._get_deterministic_algorithms,
+        torch._C._get_float32_matmul_precision,
+        torch.get_num_threads,
+    ):
+        conditions.say(f"{name(switch)}() == {switch()!r}")
+    conditions.say(f"{name(torch.distributions.Distribution)}._validate_args is {name(now[7])}")
 
 
 def interpreted_by() -> str | None:

@@ -127,7 +127,10 @@ def _items(found: Reached, path: str, value: Any) -> bool:  # noqa: ANN401  # an
             found.enqueue(f"{path}[{name!r}]"[:200], [item])
     elif isinstance(value, (set, frozenset)) and all(type(item) in kinds.ATOMS for item in value):
         found.note(path, ("set", cls.__name__, _texts(value)))
-        found.watch.add_reading(partial(_texts, value))
+        if value and isinstance(value, set):
+            found.watch.add_reading(partial(_texts, value))
+        elif isinstance(value, set):
+            found.watch.add_items(value)
     elif isinstance(value, bytearray) or hasattr(cls, "__array_interface__"):
         return _array(found, path, value)
     else:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import chain
-from operator import attrgetter, is_, itemgetter
+from operator import is_
 from types import CellType, FunctionType
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-__all__ = ["Watch"]
+from aleator_jit_estimators.conditions import Conditions
 
-_Check = Callable[[], bool]
-_chained = chain.from_iterable
-_parts = attrgetter("__code__", "__defaults__", "__kwdefaults__")
-_content = attrgetter("cell_contents")
-_form = attrgetter("shape", "dtype", "device", "requires_grad", "layout")
+__all__ = ["Watch", "content_of", "describe", "say_form"]
+
+_FEW = 8
 
 
 @final
@@ -25,125 +22,108 @@ class Watch:
     """Remembers places and the objects that lay there; compares identities, so nothing is hashed again.
 
     Identity is enough: what cannot change (numbers, strings, code) is the same while it is the same object, and what
-    can change has places of its own here. The places of each kind are gone through by one call without Python code of
-    its own, since a compiled step takes less time than a look at fifty places one by one.
+    can change has places of its own here. A place becomes one comparison in a function that is written for this
+    program, since a compiled step takes less time than a look at fifty places one by one.
+
+    Attributes:
+        conditions: what has to hold.
     """
 
-    __slots__ = ("_cells", "_checks", "_empty", "_expected", "_functions", "_items", "_lengths", "_mappings", "_named",
-                 "_names", "_sized", "_spaces", "_tensors")  # fmt: skip  # two lines, not thirteen
+    __slots__ = ("_look", "conditions")
 
     def __init__(self) -> None:
-        self._cells: list[CellType] = []
-        self._functions: list[FunctionType] = []
-        self._spaces: list[tuple[Callable[[Any], tuple[Any, ...]], Mapping[str, Any]]] = []
-        self._mappings: list[Mapping[Any, Any]] = []
-        self._items: list[Collection[Any]] = []
-        # What lay in the places of these five, in the order in which they are gone through.
-        self._expected: tuple[list[Any], ...] = ([], [], [], [], [])
-        self._empty: list[Collection[Any]] = []
-        self._sized: list[Collection[Any]] = []
-        self._lengths: list[int] = []
-        self._named: list[Mapping[Any, Any]] = []
-        self._names: list[tuple[Any, ...]] = []
-        self._tensors: list[tuple[Tensor, tuple[Any, ...], tuple[int, ...]]] = []
-        self._checks: list[_Check] = []
+        self.conditions = Conditions()
+        self._look: Callable[[], bool] | None = None
 
     def holds(self) -> bool:
         """Tell whether every place still holds what it held."""
-        if any(self._empty) or [*map(len, self._sized)] != self._lengths:
-            return False
-        if [*map(tuple, self._named)] != self._names:
-            return False
-        try:
-            seen = [*map(_content, self._cells), *_chained(map(_parts, self._functions))]
-            for get, space in self._spaces:
-                seen += get(space)
-        except (KeyError, ValueError):  # a name that is gone, a cell that is empty
-            return False
-        for mapping in self._mappings:
-            seen += mapping.values()
-        for items in self._items:
-            seen += items
-        if not all(map(is_, seen, _chained(self._expected))):
-            return False
-        for tensor, form, strides in self._tensors:
-            if _form(tensor) != form or tensor.stride() != strides:
-                return False
-        return all(check() for check in self._checks)
+        if self._look is None:
+            self._look = self.conditions.function()
+        return self._look()
 
     def add_function(self, function: FunctionType) -> None:
         """Watch what a function consists of."""
-        self._functions.append(function)
-        self._expected[1].extend(_parts(function))
+        name = self._name(function)
+        for part in ("__code__", "__defaults__", "__kwdefaults__"):
+            self._expect(f"{name}.{part}", getattr(function, part))
 
     def add_cell(self, cell: CellType) -> None:
         """Watch what a variable of a closure holds."""
         try:
-            self._expected[0].append(_content(cell))
-            self._cells.append(cell)
+            self._expect(f"{self._name(cell)}.cell_contents", cell.cell_contents)
         except ValueError:  # filled later
-            self._checks.append(lambda: content_of(cell) is None)
+            self._say(f"{self._name(content_of)}({self._name(cell)}) is None")
 
     def add_tensor(self, tensor: Tensor) -> None:
         """Watch all of a tensor but its contents."""
         if tensor.layout is torch.strided and not tensor.is_conj() and not tensor.is_neg():
-            self._tensors.append((tensor, _form(tensor), tensor.stride()))
+            self._say(say_form(self.conditions, self._name(tensor), tensor))
         else:
             self.add_reading(lambda: describe(tensor))
 
     def add_names(self, space: Mapping[str, Any], present: Sequence[str], absent: Collection[str]) -> None:
         """Watch names of a namespace: those that are there, and those that are not."""
-        if present:
-            names = [*present, present[0]]  # one name alone would not give a tuple
-            get: Any = itemgetter(*names)
-            self._spaces.append((get, space))
-            self._expected[2].extend(get(space))
-        if absent:
-            missing = frozenset(absent)
-            self._checks.append(lambda: not space.keys() & missing)
+        where = self._name(space)
+        for name in present:
+            self._expect(f"{where}[{name!r}]", space[name])
+        for name in sorted(absent):
+            self._say(f"{name!r} not in {where}")
 
     def add_keys(self, space: Mapping[Any, Any]) -> None:
-        """Watch which keys a mapping has."""
-        if not space:
-            self._empty.append(space)
-        elif all(type(key) is str for key in space):
-            self._named.append(space)
-            self._names.append(tuple(space))
+        """Watch which keys a mapping has, in their order."""
+        keys = [*space]
+        if not keys:
+            self._say(f"not {self._name(space)}")
+        elif all(type(key) is str for key in keys):
+            self._say(f"[*{self._name(space)}] == {self._name(keys)}")
         else:
-            keys = tuple(space)
-            self._checks.append(lambda: len(space) == len(keys) and all(map(is_, space, keys)))
+            self._expect_all(self._name(space), len(keys), keys)
+
+    def add_key_set(self, space: Mapping[str, Any], known: Collection[str]) -> None:
+        """Watch which names a namespace has, in any order; those that are known are watched already."""
+        where = self._name(space)
+        self._say(f"len({where}) == {len(space)}")
+        for name in sorted(space.keys() - set(known)):
+            self._say(f"{name!r} in {where}")
 
     def add_values(self, space: Mapping[Any, Any]) -> None:
         """Watch what a mapping holds, where its keys are watched too."""
-        if space:
-            self._mappings.append(space)
-            self._expected[3].extend(space.values())
-            self._measure(space)
+        where = self._name(space)
+        if len(space) <= _FEW and all(type(key) is str for key in space):
+            for key, value in space.items():
+                self._expect(f"{where}[{key!r}]", value)
+        else:
+            self._expect_all(f"{where}.values()", len(space), [*space.values()])
 
     def add_items(self, items: Collection[Any]) -> None:
         """Watch a list, or anything else that is gone through in a fixed order."""
         if isinstance(items, tuple):
             return  # the same object, the same items
+        where = self._name(items)
         if items:
-            self._items.append(items)
-            self._expected[4].extend(items)
-            self._measure(items)
+            self._expect_all(where, len(items), [*items])
         else:
-            self._empty.append(items)
+            self._say(f"not {where}")
 
     def add_reading(self, read: Callable[[], Any]) -> None:
         """Watch something that is read by a function, and compared as a value."""
-        value = read()
-        self._checks.append(lambda: _are_equal(read(), value))
+        self._say(f"{self._name(read)}() == {self._name(read())}")
 
     def add_object(self, read: Callable[[], Any]) -> None:
         """Watch something that is read by a function, and compared by identity."""
-        value = read()
-        self._checks.append(lambda: read() is value)
+        self._expect(f"{self._name(read)}()", read())
 
-    def _measure(self, space: Collection[Any]) -> None:
-        self._sized.append(space)
-        self._lengths.append(len(space))
+    def _name(self, value: Any) -> str:  # noqa: ANN401  # any object
+        return self.conditions.name(value)
+
+    def _say(self, condition: str) -> None:
+        self.conditions.say(condition)
+
+    def _expect(self, place: str, value: Any) -> None:  # noqa: ANN401  # any object
+        self._say(f"{place} is {self._name(value)}")
+
+    def _expect_all(self, places: str, number: int, values: list[Any]) -> None:
+        self._say(f"len({places}) == {number} and all(map({self._name(is_)}, {places}, {self._name(values)}))")
 
 
 def content_of(cell: CellType) -> Any:  # noqa: ANN401  # whatever it holds
@@ -168,5 +148,16 @@ def describe(tensor: Tensor) -> tuple[Any, ...]:
     )
 
 
-def _are_equal(one: object, other: object) -> bool:
-    return one == other
+def say_form(conditions: Conditions, name: str, tensor: Tensor) -> str:
+    """Return the condition that what has a name is described as a strided tensor is that is neither conj nor neg."""
+    known = conditions.name
+    if tensor.dim():  # other layouts have no strides, and raise
+        form = f"{name}.shape == {known(tensor.shape)} and {name}.stride() == {known(tensor.stride())}"
+    else:
+        form = f"not {name}.dim() and {name}.layout is {known(tensor.layout)}"
+    device = f"{name}.is_cpu" if tensor.is_cpu else f"{name}.device == {known(tensor.device)}"
+    conjugate = f" and not {name}.is_conj()" if tensor.is_complex() else ""
+    return (
+        f"{name}.dtype is {known(tensor.dtype)} and {device} and {form} and "
+        f"{name}.requires_grad is {tensor.requires_grad} and not {name}.is_neg(){conjugate}"
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -11,13 +11,30 @@ from torch import Tensor
 from aleator.optim import OptimizerState
 from aleator.randomness import RandomSource, rng
 
-__all__ = ["SVIState", "with_randomness"]
+__all__ = ["SVIState", "later", "with_randomness"]
 
 R = TypeVar("R")
+_Items: TypeAlias = "tuple[dict[str, Tensor], OptimizerState, dict[str, Tensor], dict[str, Tensor]]"
 
 
-class SVIState(NamedTuple):
-    """All that a functional run remembers: a pytree of tensors.
+class _Parts(NamedTuple):
+    params: dict[str, Tensor]
+    optim_state: OptimizerState
+    buffers: dict[str, Tensor]
+    rng: dict[str, Tensor]
+
+
+@final
+class _Unread:
+    """Stands in the place of items that are made when somebody reads one."""
+
+
+_UNREAD = _Unread()
+
+
+@final
+class SVIState(_Parts):
+    """All that a functional run remembers: a named tuple, and a pytree of tensors.
 
     Attributes:
         params: unconstrained values by name.
@@ -26,10 +43,98 @@ class SVIState(NamedTuple):
         rng: the state of the run's generators by device, byte tensors.
     """
 
-    params: dict[str, Tensor]
-    optim_state: OptimizerState
-    buffers: dict[str, Tensor]
-    rng: dict[str, Tensor]
+    # A compiled step keeps a state in a form of its own; most states are only handed to the next step, so that a
+    # state's items are made when somebody reads one. Until then, and after, the tuple itself holds what makes them.
+    __slots__ = ()
+
+    def _items(self) -> _Items:
+        held: Any = tuple(tuple.__iter__(self))
+        if held[0] is not _UNREAD:
+            return held  # type: ignore[no-any-return]  # its four items
+        cell: list[Any] = held[1]
+        made, *arguments = cell
+        if arguments:
+            made = made(*arguments)
+            if len(cell) > 1:  # no other thread was faster
+                cell[:] = [made]
+        items: _Items = cell[0]
+        return items
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """Unconstrained values by name."""
+        return self._items()[0]
+
+    @property
+    def optim_state(self) -> OptimizerState:
+        """What the optimizer remembers."""
+        return self._items()[1]
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """Tensors of the run that are not optimized, by name."""
+        return self._items()[2]
+
+    @property
+    def rng(self) -> dict[str, Tensor]:
+        """The state of the run's generators by device, byte tensors."""
+        return self._items()[3]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items())
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self._items())
+
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401  # a place or a slice
+        return self._items()[key]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._items()
+
+    def __eq__(self, other: object) -> bool:
+        return self._items() == (other._items() if isinstance(other, SVIState) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._items())
+
+    def __add__(self, other: Any) -> Any:  # noqa: ANN401  # a tuple
+        return self._items() + tuple(other)
+
+    def __radd__(self, other: Any) -> Any:  # noqa: ANN401  # a tuple
+        return tuple(other) + self._items()
+
+    def __mul__(self, number: Any) -> Any:  # noqa: ANN401  # as a tuple's
+        return self._items() * number
+
+    __rmul__ = __mul__
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+        return f"SVIState({fields})"
+
+    def __reduce__(self) -> tuple[type[SVIState], _Items]:
+        return SVIState, self._items()
+
+    def index(self, *wanted: Any) -> int:  # noqa: ANN401  # as a tuple's
+        """Return the place of a value."""
+        return self._items().index(*wanted)
+
+    def count(self, value: Any) -> int:  # noqa: ANN401  # as a tuple's
+        """Return how often a value is there."""
+        return self._items().count(value)
+
+
+def later(cell: list[Any]) -> SVIState:
+    """Return a state whose items are made when the first of them is read.
+
+    Args:
+        cell: a function and its arguments. When it has been called, the cell holds its result, and only that.
+    """
+    return tuple.__new__(SVIState, (_UNREAD, cell, None, None))
 
 
 def with_randomness(state: dict[str, Tensor], draw: Callable[[], R]) -> tuple[R, dict[str, Tensor]]:
