@@ -47,7 +47,9 @@ EXAMPLE = INTEGRATION / "third_party" / "aleator-example-elbo"
 # The rest of INTEGRATION runs in `integration`.
 OWN_SESSION = {"core_alone", "typing", "third_party", "broken_plugins", "conformance"}
 EVERY_PACKAGE = nox.parametrize("package", [nox.param(name, id=name) for name in env.PACKAGES])
-TEST_TOOLS = ("pytest", "hypothesis")
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
+# Compiling takes both cores by itself, so that its tests stay in one process.
+IN_ONE_PROCESS = {"aleator-jit-estimators"}
 LINT_TOOLS = ("ruff", "import-linter", "pytest")
 
 
@@ -117,7 +119,8 @@ def tests(session: nox.Session, package: str) -> None:
     """Each package's tests on its wheel, in an environment that holds only what it declares."""
     env.install_wheels(session, [package], *TEST_TOOLS)
     if env.PACKAGES[package].tests.exists():
-        env.run_pytest(session, [env.PACKAGES[package].tests])
+        workers = () if package in IN_ONE_PROCESS else env.SEVERAL_WORKERS
+        env.run_pytest(session, [env.PACKAGES[package].tests], *workers)
 
 
 @nox.session(requires=["wheels"])
@@ -156,8 +159,8 @@ def integration(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def conformance(session: nox.Session) -> None:
     """The kit, level fast, over every installed estimator, and over its own broken twins."""
-    env.install_wheels(session, env.PACKAGES, "pytest")
-    env.run_pytest(session, [INTEGRATION / "conformance"])
+    env.install_wheels(session, env.PACKAGES, "pytest", "pytest-xdist")
+    env.run_pytest(session, [INTEGRATION / "conformance"], *env.SEVERAL_WORKERS)
 
 
 @nox.session(default=False, requires=["wheels"])

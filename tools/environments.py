@@ -25,6 +25,7 @@ __all__ = [
     "DIST",
     "PACKAGES",
     "REPORTS",
+    "SEVERAL_WORKERS",
     "build_wheels",
     "external_requirements",
     "install",
@@ -154,6 +155,10 @@ def build_wheels(session: nox.Session) -> None:
     folders = [str(package.folder) for package in PACKAGES.values()]
     session.run("pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "-w", str(DIST), *folders)
     mark.write_text(current, encoding="utf-8")
+
+
+SEVERAL_WORKERS = ("-n", "2", "--max-worker-restart", "0")
+"""For suites of a minute and more; each test runs on one thread."""
 
 
 def report_name(session_name: str) -> str:
