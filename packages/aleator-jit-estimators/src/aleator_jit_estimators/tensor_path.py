@@ -113,9 +113,11 @@ class TensorPath(AbstractStatePath):
                 losses.append(loss)
             return leaves, stream, losses
         generator = generator_in(stream["cpu"])
+        loop = None if is_single else self._loop
+        is_ready = loop is not None and loop.is_ready(steps, lambda: store)
         with torch.no_grad():
-            if not is_single and self._loop is not None and self._loop.is_ready(steps, lambda: store):
-                leaves, steps = self._looped(self._loop, leaves, given, generator, losses, steps)
+            if loop is not None and is_ready:
+                leaves, steps = self._looped(loop, leaves, given, generator, losses, steps)
             for _ in range(steps):
                 *leaves, loss = run([*leaves, *inputs, noise.draw(generator)])
                 losses.append(loss)

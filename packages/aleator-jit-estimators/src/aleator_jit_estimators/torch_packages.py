@@ -98,7 +98,8 @@ def _build(graph: GraphModule, inputs: Sequence[Tensor], path: str, by_address: 
 def _library(path: str) -> bytes:
     """Return the shared library in a package."""
     with zipfile.ZipFile(path) as package:
-        return package.read(next(name for name in package.namelist() if name.endswith(".so")))
+        names = [name for name in package.namelist() if name.endswith(".so")]
+        return package.read(names[0]) if names else b""
 
 
 def _stands_alone(path: str) -> bool:
