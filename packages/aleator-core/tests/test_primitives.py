@@ -335,6 +335,18 @@ def test_shared_parameters_are_registered_once(store):
     assert set(store.keys()) == {"net$$$a.weight", "net$$$a.bias"}
 
 
+def test_names_and_order_are_those_of_torch_whatever_is_shared(store):
+    """Would fail if a shared layer got the name of its last place, or siblings came in reverse."""
+    shared = torch.nn.BatchNorm1d(2)
+    inner = torch.nn.Sequential(torch.nn.Linear(2, 2), shared, torch.nn.Sequential(torch.nn.Linear(2, 2)))
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2), inner, shared, torch.nn.ReLU(), inner)
+    net.register_module("absent", None)
+    net.register_parameter("nothing", None)
+    aleator.module("net", net)
+    assert list(store) == [f"net$$${name}" for name, _ in net.named_parameters()]
+    assert list(store.buffers) == [f"net$$${name}" for name, _ in net.named_buffers()]
+
+
 def test_a_parameter_tied_under_two_names_stays_tied_under_bind(store):
     """A weight that two layers share: both must see the bound tensor."""
     net = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False), "b": nn.Linear(2, 2, bias=False)})

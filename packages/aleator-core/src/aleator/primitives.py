@@ -195,14 +195,15 @@ def module(name: str, nn_module: nn.Module) -> nn.Module:
         ...     sorted(store.keys()), same
         (['net$$$bias', 'net$$$weight'], True)
     """
-    for full_name, parameter, places in _own_tensors(name, nn_module, "_parameters"):
+    parameters, buffers = _own_tensors(name, nn_module)
+    for full_name, parameter, places in parameters:
         if not parameter.requires_grad:
             continue
         site = Site("param", full_name, _register, (full_name, parameter), {"constraint": None, "event_dim": None})
         value = apply_stack(site)
         if value is not parameter:
             _stand_in(places, value, parameter)
-    for full_name, buffer, places in _own_tensors(name, nn_module, "_buffers"):
+    for full_name, buffer, places in buffers:
         value = _join_buffers(scoped_parameter(full_name), buffer)
         if value is not buffer:
             _stand_in(places, value, buffer)
@@ -210,18 +211,30 @@ def module(name: str, nn_module: nn.Module) -> nn.Module:
 
 
 Places = list[tuple[dict[str, Any], str]]
+Found = tuple[str, Any, Places]
 
 
-def _own_tensors(prefix: str, root: nn.Module, attribute: str) -> list[tuple[str, Any, Places]]:
-    """Each tensor of a module once, under its first name, with every place where it is: layers may share one."""
-    found: dict[int, tuple[str, Any, Places]] = {}
-    for path, holder in root.named_modules():
-        table = getattr(holder, attribute)
-        for key, tensor in table.items():
-            if tensor is not None:
-                first = found.setdefault(id(tensor), (f"{prefix}$$${path + '.' if path else ''}{key}", tensor, []))
-                first[2].append((table, key))
-    return list(found.values())
+def _own_tensors(prefix: str, root: nn.Module) -> tuple[list[Found], list[Found]]:
+    """Each parameter and buffer of a module once, under its first name, with every place where it is.
+
+    Layers may be shared, and tensors too. One walk over what torch's ``named_modules`` gives, without its generators.
+    """
+    parameters: dict[int, Found] = {}
+    buffers: dict[int, Found] = {}
+    seen: set[nn.Module] = set()
+    left = [(f"{prefix}$$$", root)]
+    while left:
+        path, holder = left.pop()
+        if holder in seen:
+            continue
+        seen.add(holder)
+        for table, found in ((holder._parameters, parameters), (holder._buffers, buffers)):
+            for key, tensor in table.items():
+                if tensor is not None:
+                    found.setdefault(id(tensor), (path + key, tensor, []))[2].append((table, key))
+        children = [(f"{path}{key}.", child) for key, child in holder._modules.items() if child is not None]
+        left.extend(reversed(children))
+    return list(parameters.values()), list(buffers.values())
 
 
 def _register(name: str, parameter: nn.Parameter, constraint: None, event_dim: None) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aleator.ops import logsumexp
+from aleator_renyi.log_sum_exp import log_sum_exp
 
 __all__ = ["bound", "leave_one_out", "normalized_weights"]
 
@@ -35,6 +36,8 @@ def bound(log_weight: Tensor, alpha: float) -> Tensor:
         return log_weight.amax(0) if alpha < 0.0 else log_weight.amin(0)
     order = 1.0 - alpha
     count = log_weight.shape[0]
+    if order == 1.0:
+        return log_sum_exp(log_weight) - math.log(count)
     if abs(order) >= _NEAR_ONE:
         return (logsumexp(order * log_weight, 0) - math.log(count)) / order
     center = log_weight.detach().mean(0)
