@@ -14,6 +14,8 @@ from aleator.distributions import constraints
 from aleator.infer import Trace_ELBO, compile, functional
 from aleator.optim import Adam
 from aleator_jit_estimators import compile_report, loops
+from aleator_jit_estimators.addressed import Addressed
+from aleator_jit_estimators.row_path import RowPath
 
 WIDTH = 1.0
 DATA = torch.tensor([1.0, 2.5, -0.5])
@@ -186,3 +188,34 @@ def test_loop_is_built_in_the_background_and_is_eager_to_rounding(monkeypatch, t
                 rtol=1e-4, atol=1e-4)  # fmt: skip  # two lines, not five
     assert compiled.step_function._path._loop.program is not None
     assert compile_report(compiled).built == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler to build a package")
+def test_what_packages_gave_stays_what_it_was(monkeypatch, tmp_path):
+    """Catches outputs that lie where a later call writes, for packages of one step and of several."""
+    monkeypatch.setenv("ALEATOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(loops, "_WORTHWHILE", 10)
+    eager, compiled, first = pair(backend="aot")
+    args = (DATA,), (DATA,)
+    state, other, expected, found = first, first, [], []
+    for _ in range(150):
+        state, loss = eager.update(state, *args)
+        expected.append((state, loss))
+        other, loss = compiled.update(other, *args)
+        found.append((other, loss))
+    assert isinstance(compiled.step_function._path, RowPath)
+    for at in (0, 1, 62, 63, 64, 65, 149, 2):
+        assert_same(found[at], expected[at], rtol=1e-4, atol=1e-4)
+    end = time.monotonic() + 300
+    compiled.run(first, 20, *args)
+    while compile_report(compiled).waiting and time.monotonic() < end:
+        time.sleep(1.0)
+        compiled.run(first, 20, *args)
+    runs = [compiled.run(first, steps, *args) for steps in (35, 150, 80, 149)]
+    for after, losses in runs:
+        steps = len(losses)
+        assert_same(after, expected[steps - 1][0], rtol=1e-4, atol=1e-4)
+        assert_same(losses, torch.stack([loss for _, loss in expected[:steps]]), rtol=1e-4, atol=1e-4)
+    assert_same([loss for _, loss in found], [loss for _, loss in expected], rtol=1e-4, atol=1e-4)
+    assert isinstance(compiled.step_function._path._loop.program.run, Addressed)

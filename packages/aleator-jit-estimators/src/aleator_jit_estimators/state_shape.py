@@ -102,7 +102,7 @@ def look_at(
     """
     conditions = call.reached.watch.conditions.copy()
     name = conditions.name
-    say_surroundings(conditions)
+    say_surroundings(conditions, stands_alone=words is not None)
     conditions.say(f"len(parameters) == {len(store._parameters)}")
     for key, parameter in store._parameters.items():
         conditions.say(f"parameters[{key!r}] is {name(parameter)}")

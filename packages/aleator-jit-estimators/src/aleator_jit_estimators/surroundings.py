@@ -36,8 +36,14 @@ def surroundings() -> tuple[Any, ...]:
     )
 
 
-def say_surroundings(conditions: Conditions) -> None:
-    """Add the conditions that the switches are as they are, and that nothing stands between a program and torch."""
+def say_surroundings(conditions: Conditions, stands_alone: bool) -> None:
+    """Add the conditions that the switches are as they are, and that nothing stands between a program and torch.
+
+    Args:
+        conditions: what to add to.
+        stands_alone: whether the code calls none of torch's kernels, so that their number of threads, precision and
+            order of summing are nothing to it.
+    """
     name = conditions.name
     conditions.say(f"not {name(STACK.get)}()")
     for reading in INTERPRETERS:
@@ -48,14 +54,14 @@ def say_surroundings(conditions: Conditions) -> None:
         return
     for reading in (torch._C._len_torch_function_stack, torch._C._is_any_autocast_enabled):
         conditions.say(f"not {name(reading)}()")
-    conditions.say(f"{name(RUN.get)}() is None and {name(settings.get)}() is {name(settings.get())}")
+    conditions.say(f"{name(RUN.get)}() is None and {name(settings._CURRENT.get)}() is {name(settings.get())}")
     conditions.say(f"{name(torch.get_default_dtype)}() is {name(torch.get_default_dtype())}")
-    for switch in (
-        torch.is_inference_mode_enabled,
+    kernels = (
         torch._C._get_deterministic_algorithms,
         torch._C._get_float32_matmul_precision,
         torch.get_num_threads,
-    ):
+    )
+    for switch in (torch.is_inference_mode_enabled, *(() if stands_alone else kernels)):
         conditions.say(f"{name(switch)}() == {switch()!r}")
     conditions.say(f"{name(torch.distributions.Distribution)}._validate_args is {name(now[7])}")
 

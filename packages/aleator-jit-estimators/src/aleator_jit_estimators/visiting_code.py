@@ -134,7 +134,7 @@ def _import(found: Reached, name: str, space: Mapping[str, Any], statement: Impo
     full = resolve_name(written, package) if statement.level else written
     module = sys.modules.get(full)
     found.note(name, ("import", full, statement.names, module is None))
-    found.watch.add_object(lambda: sys.modules.get(full))
+    found.watch.add_names(sys.modules, *(((full,), ()) if full in sys.modules else ((), (full,))))
     if module is None:
         return
     parts = full.split(".")
