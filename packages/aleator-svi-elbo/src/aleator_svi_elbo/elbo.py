@@ -217,10 +217,9 @@ def _estimate(terms: ParticleTerms, bound: Tensor, surrogate: Tensor, pair: Pair
     plates = common_plates_of_traces(*pair) if terms.plates is None else terms.plates
     scale = math.prod(frame.scale for frame in plates) * terms.scale
     total = surrogate.sum() if surrogate.dim() else surrogate
-    loss = bound.detach().sum() if bound is not surrogate else total.detach()
-    if scale != 1.0:
-        loss, total = loss * scale, total * scale
-    return Estimate(-loss, -total, terms.sites, terms.updates)
+    total = -total if scale == 1.0 else total * -scale
+    loss = total.detach() if bound is surrogate else bound.detach().sum() * -scale
+    return Estimate(loss, total, terms.sites, terms.updates)
 
 
 def _stack(terms: list[ParticleTerms]) -> ParticleTerms:
