@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aleator.distributions import Categorical
+from aleator.distributions.joint_shapes import broadcast_shapes
 from aleator.messenger import Messenger
 from aleator_enum_discrete.engine.assignments import Assignment, draw_jointly, maximize
 from aleator_enum_discrete.engine.tables import Domain, Table
@@ -118,7 +119,7 @@ def _pick(value: Tensor, place: int, event_dim: int, index: Tensor) -> Tensor:
     if value.numel() == value.shape[place] and index.dim() == value.dim():
         # Nothing else varies: the usual case, a site's own list of values.
         return value.reshape(-1)[index]
-    shape = list(torch.broadcast_shapes(value.select(place, 0).unsqueeze(place).shape, index.shape))  # type: ignore[no-untyped-call]  # torch's
+    shape = list(broadcast_shapes(value.select(place, 0).unsqueeze(place).shape, index.shape))
     values = value.expand([value.shape[place] if each == place else size for each, size in enumerate(shape)])
     return values.gather(place, index.expand(shape))
 

@@ -14,6 +14,7 @@ from aleator_enum_discrete.engine.chain_shapes import ChainTables
 __all__ = ["LogMessages", "differentiable_log_sum", "log_messages"]
 
 DOUBLING_ELEMENTS = 1 << 22
+DOUBLING_STEPS = 32  # on a CPU shorter chains are recorded step by step: as many times less work as there are states
 PAIRWISE_ELEMENTS = 1 << 22
 
 
@@ -112,7 +113,8 @@ def differentiable_log_sum(tables: ChainTables) -> Tensor:
     By doubling over time where its tables are small, so that what is recorded grows with the logarithm of the length.
     """
     steps, sequences, states = tables.observation.shape
-    if steps > 2 and tables.length is None and steps * sequences * states**3 <= DOUBLING_ELEMENTS:
+    fewest = DOUBLING_STEPS if tables.observation.device.type == "cpu" else 2
+    if steps > fewest and tables.length is None and steps * sequences * states**3 <= DOUBLING_ELEMENTS:
         return _doubled(tables)
     row = tables.observation[0]
     for step, transition in enumerate(tables.transitions(), 1):

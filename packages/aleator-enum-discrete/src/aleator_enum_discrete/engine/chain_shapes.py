@@ -8,6 +8,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from aleator.distributions.joint_shapes import broadcast_shapes
+
 __all__ = ["ChainTables"]
 
 
@@ -50,7 +52,7 @@ class ChainTables:
         inner = [transition.shape[1:-2], observation.shape[1:-1]]
         inner += [] if initial is None else [initial.shape[:-1]]
         inner += [] if length is None else [length.shape]
-        batch = tuple(torch.broadcast_shapes(*inner))  # type: ignore[no-untyped-call]  # torch's
+        batch = tuple(broadcast_shapes(*inner))
         observation = _flatten(observation, (steps, *_padded(observation.shape[1:-1], batch), states), batch, 1)
         if initial is not None:
             first = (observation[0] + initial.expand(*batch, states).reshape(-1, states)).unsqueeze(0)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from aleator.distributions.joint_shapes import broadcast_shapes
 from aleator_enum_discrete.engine.plan import ChainSum
 from aleator_enum_discrete.engine.semirings import Semiring
 from aleator_enum_discrete.engine.tables import align
@@ -76,7 +77,7 @@ def _stack_alike(
     ]
     if len(stacks) == 1:
         return stacks[0]
-    shape = torch.broadcast_shapes(*(stack.shape[1:] for stack in stacks))  # type: ignore[no-untyped-call]  # torch's
+    shape = broadcast_shapes(*(stack.shape[1:] for stack in stacks))
     joined = torch.cat([stack.expand(-1, *shape) for stack in stacks])
     order = [place for places in alike.values() for place in places]
     back = sorted(range(len(order)), key=order.__getitem__)
