@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any, final
 
 __all__ = ["Conditions"]
@@ -23,12 +25,15 @@ class Conditions:
     def __init__(self) -> None:
         self._space: dict[str, Any] = {}
         self._names: dict[int, str] = {}
-        self._said: list[str] = []
+        self._said: dict[str, None] = {}
 
     def name(self, value: Any) -> str:  # noqa: ANN401  # any object
         """Return what an object is called in conditions; it is kept, so that its identity stays its own."""
         if value is None or value is True or value is False:
             return repr(value)
+        if type(value) is MappingProxyType:  # a new one each time that a class is asked for its namespace
+            inside = gc.get_referents(value)
+            value = inside[0] if len(inside) == 1 and type(inside[0]) is dict else value
         found = self._names.get(id(value))
         if found is None:
             found = self._names[id(value)] = f"known_{len(self._space)}"
@@ -36,13 +41,13 @@ class Conditions:
         return found
 
     def say(self, condition: str) -> None:
-        """Add a condition."""
-        self._said.append(condition)
+        """Add a condition, if it is not there yet."""
+        self._said[condition] = None
 
     def copy(self) -> Conditions:
         """Return conditions to go on from here."""
         twin = Conditions()
-        twin._space, twin._names, twin._said = dict(self._space), dict(self._names), list(self._said)
+        twin._space, twin._names, twin._said = dict(self._space), dict(self._names), dict(self._said)
         return twin
 
     def function(
@@ -55,7 +60,8 @@ class Conditions:
             before: statements that come first.
             after: statements that come last, where everything holds.
         """
-        pieces = [self._said[at : at + _LONGEST] for at in range(0, len(self._said), _LONGEST)]
+        said = [*self._said]
+        pieces = [said[at : at + _LONGEST] for at in range(0, len(said), _LONGEST)]
         lines = [*before, *(f"if not ({' and '.join(piece)}): return False" for piece in pieces), *after, "return True"]
         text = "\n        ".join(lines)
         source = (

@@ -14,7 +14,7 @@ from aleator_jit_estimators.conditions import Conditions
 
 __all__ = ["Watch", "content_of", "describe", "say_form"]
 
-_FEW = 8
+_FEW = 6
 
 
 @final
@@ -81,10 +81,14 @@ class Watch:
 
     def add_key_set(self, space: Mapping[str, Any], known: Collection[str]) -> None:
         """Watch which names a namespace has, in any order; those that are known are watched already."""
+        unknown = sorted(space.keys() - set(known))
+        if len(unknown) > _FEW:
+            return self.add_keys(space)
         where = self._name(space)
         self._say(f"len({where}) == {len(space)}")
-        for name in sorted(space.keys() - set(known)):
+        for name in unknown:
             self._say(f"{name!r} in {where}")
+        return None
 
     def add_values(self, space: Mapping[Any, Any]) -> None:
         """Watch what a mapping holds, where its keys are watched too."""
