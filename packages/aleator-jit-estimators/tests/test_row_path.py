@@ -230,7 +230,7 @@ def test_arguments_that_an_address_does_not_describe_are_taken_apart():
 
 
 def test_forms_are_for_states_whose_code_stands_alone():
-    """A state that is no state, a large one, an operator of torch's own and a write to an input have no form."""
+    """No state, a large one, an operator of torch's own, a write to an input and foreign draws have no form."""
 
     def form(function, *inputs):
         return making.capture(function, inputs, (), maps_states=True).form
@@ -242,7 +242,28 @@ def test_forms_are_for_states_whose_code_stands_alone():
     assert form(lambda x: (x + torch.randn(30_000), x.sum()), torch.ones(30_000)) is None
     assert form(lambda x: (x @ x + torch.randn(3, 3), x.sum()), torch.ones(3, 3)) is None
     assert form(lambda x, y: (x + draws() + y.add_(1.0), x.sum()), one, torch.ones(3)) is None
-    assert form(lambda x: (x * 2.0, x.sum()), one) is None
+    assert form(lambda x: (torch.poisson(x), x.sum()), one) is None
+    assert form(lambda x: (x * 2.0, x.sum()), one) is not None
+
+
+def test_a_program_that_draws_nothing_goes_by_address_and_leaves_the_stream_alone():
+    """Catches addresses of draws that are not there, over the seams of rows and in several steps at once."""
+
+    def certain(data):
+        at = aleator.param("at", torch.tensor([0.5, -1.0]))
+        aleator.sample("x", dist.Normal(at.sum() * data, 1.0).to_event(1), obs=torch.ones(3))
+
+    eager, compiled, state = paths.pair(certain, lambda data: None)
+    other, stream = state, state.rng["cpu"].clone()
+    for _ in range(11):
+        state, loss = eager.update(state, *ARGS)
+        other, found = compiled.update(other, *ARGS)
+        paths.assert_same((other, found), (state, loss), rtol=0, atol=0)
+    assert isinstance(compiled.step_function._path, RowPath)
+    state, losses = eager.run(state, 9, *ARGS)
+    other, found = compiled.run(other, 9, *ARGS)
+    paths.assert_same((other, found), (state, losses), rtol=1e-6, atol=1e-6)
+    assert torch.equal(other.rng["cpu"], stream)
 
 
 def test_rows_hold_states_of_several_dtypes():

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten
 
-from aleator.randomness import preserve, rng
+from aleator.randomness import current, preserve, rng
 from aleator_jit_estimators.addressed import Form, form_of
+from aleator_jit_estimators.foreign_draws import foreign_draw_warning
 from aleator_jit_estimators.host_reads import HostReads
 from aleator_jit_estimators.noise import Noise, take_noise_out
 from aleator_jit_estimators.places import LastSite, place_of
@@ -31,6 +32,7 @@ class Capture(NamedTuple):
         structure: how the graph's outputs make up what the function gave.
         form: how the code may be called by addresses, where it maps a state to the next one.
         digest: equal for equal graphs, in any process.
+        warning: what the user should know about the graph, if anything.
     """
 
     graph: GraphModule
@@ -40,6 +42,7 @@ class Capture(NamedTuple):
     structure: TreeSpec
     form: Form | None
     digest: str
+    warning: str | None
 
 
 def capture(
@@ -60,7 +63,7 @@ def capture(
         Exception: whatever the function raises.
     """
     distinct = tuple(map(_copied, inputs))
-    recorder, last = Recorder(distinct), LastSite()
+    recorder, last, has_source = Recorder(distinct), LastSite(), current() is not None
     with preserve(), rng(None):
         try:
             with recorder, last, HostReads():
@@ -81,12 +84,13 @@ def capture(
         )
     lifted = tuple(places[id(each)] for each in recorder.lifted)
     values = [_copied(each) for each in recorder.lifted]  # building must not run on the originals
-    noise = take_noise_out(graph) if distinct or lifted else None
+    noise = take_noise_out(graph, even_none=maps_states) if distinct or lifted else None
     if noise is not None:
         values.append(torch.zeros(noise.size, dtype=noise.dtype))
     every = (*distinct, *values)
     form = form_of(graph, every, outputs) if maps_states and noise is not None else None
-    return Capture(graph, lifted, noise, every, structure, form, digest)
+    warning = foreign_draw_warning(recorder.foreign_draw) if has_source and recorder.foreign_draw else None
+    return Capture(graph, lifted, noise, every, structure, form, digest, warning)
 
 
 def _copied(value: Tensor) -> Tensor:

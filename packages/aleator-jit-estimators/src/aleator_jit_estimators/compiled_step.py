@@ -34,6 +34,7 @@ from aleator_svi_elbo.functional_state import SVIState
 __all__ = ["Backend", "CompiledStep", "checked_backend"]
 
 _MOST_PROGRAMS = 64
+_TIMED = 20  # of the steps by a path so many are timed, and every call for several
 _UNKNOWN = object()
 
 
@@ -75,6 +76,7 @@ class CompiledStep:
         self._seen: Reached | None = None
         self._path: AbstractStatePath | None = None
         self._follows_states = False
+        self._untimed = _TIMED
         self._loops: dict[int, Loop] = {}
 
     @property
@@ -90,8 +92,11 @@ class CompiledStep:
         args: tuple[Any, ...],
     ) -> tuple[dict[str, Tensor], Any, dict[str, Tensor], Tensor]:
         """Take the step."""
+        spent, begin = self.report.seconds, time.perf_counter()
         result = self.code(params, opt_state, buffers, args)
         if result is not None:
+            if self.report.seconds == spent:  # the call has neither recorded nor built
+                self.note_compiled(time.perf_counter() - begin)
             return result
         begin = time.perf_counter()
         result = self._step(params, opt_state, buffers, args)
@@ -138,14 +143,27 @@ class CompiledStep:
         Returns ``None`` for any other state, and where anything has changed: then :meth:`code` sees to it.
         """
         self._follows_states = True
-        return None if self._path is None else self._path.take(store, state, args)
+        if self._path is None or not self._untimed:
+            return None if self._path is None else self._path.take(store, state, args)
+        self._untimed -= 1
+        begin = time.perf_counter()
+        result = self._path.take(store, state, args)
+        if result is not None:
+            self.note_compiled(time.perf_counter() - begin)
+        return result
 
     def advance_many(
         self, store: ParamStore, state: SVIState, args: tuple[Any, ...], steps: int
     ) -> tuple[SVIState, Tensor] | None:
         """Take some steps as :meth:`advance` does, and return the state after them and their losses as a vector."""
         self._follows_states = True
-        return None if self._path is None else self._path.take_many(store, state, args, steps)
+        if self._path is None:
+            return None
+        begin = time.perf_counter()
+        result = self._path.take_many(store, state, args, steps)
+        if result is not None:
+            self.note_compiled((time.perf_counter() - begin) / steps)
+        return result
 
     def _loop(self, program: Program, call: Call, count: int) -> Loop | None:
         """Return the loop of a program, which lives as long as its program; ``None`` where states are too large."""

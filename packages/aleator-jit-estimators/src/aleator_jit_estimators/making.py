@@ -224,6 +224,7 @@ class Maker:
             recorded = capture(self._flat(call), call.tensors, call.reached.tensors, call.maps_states)
             before, call = call, again()
             if call.key == before.key:
+                self._say_once(recorded.warning)
                 return call, recorded
         changed = before.reached.difference(call.reached) or "its arguments"
         raise UnrecordableError(
@@ -293,7 +294,7 @@ class Maker:
     def _spent(self, begin: float) -> None:
         self.report = self.report._replace(seconds=self.report.seconds + time.perf_counter() - begin)
 
-    def _say_once(self, text: str) -> None:
-        if text not in self.report.eager:
+    def _say_once(self, text: str | None) -> None:
+        if text is not None and text not in self.report.eager:
             self.report = self.report._replace(eager=(*self.report.eager, text))
             warnings.warn(f"compile: {text}", AleatorWarning, stacklevel=2)

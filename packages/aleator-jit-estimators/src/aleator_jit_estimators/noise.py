@@ -28,6 +28,7 @@ _FILLS = {
     _aten.cauchy_.default: "cauchy_",
 }
 _EMPTY = (_aten.empty.memory_format, _aten.empty_like.default, _aten.new_empty.default)
+_NOTHING = "nothing"
 # Torch draws this many normals and more in another way than fewer; fewer follow one another as if drawn at once.
 _FEW = 16
 
@@ -107,16 +108,27 @@ class Noise:
         ends = list(accumulate(draw.number for draw in joined))
         pieces = [vector[end - draw.number : end] for draw, end in zip(joined, ends, strict=True)]
         return vector, [
-            partial(getattr(piece, draw.method), *draw.arguments) for piece, draw in zip(pieces, joined, strict=True)
+            partial(getattr(piece, draw.method), *draw.arguments)
+            for piece, draw in zip(pieces, joined, strict=True)
+            if draw.method != _NOTHING
         ]
 
 
-def take_noise_out(module: GraphModule) -> Noise | None:
+def take_noise_out(module: GraphModule, even_none: bool = False) -> Noise | None:
     """Make a graph's draws its last input; change nothing and return ``None`` where one depends on other values.
 
     The nodes must have the tensors' descriptions in ``meta["made"]``: shape, dtype, device, whether it is contiguous.
+
+    Args:
+        module: the graph.
+        even_none: give a graph that draws nothing an input that it does not read, so that it is called like the others.
     """
     random = [node for node in module.graph.nodes if _is_random(node)]
+    if not random and even_none:
+        with module.graph.inserting_after([node for node in module.graph.nodes if node.op == "placeholder"][-1]):
+            module.graph.placeholder("noise")
+        module.recompile()
+        return Noise((Draw(_NOTHING, (), 1),), torch.float32)
     draws = [_draw(node) for node in random]
     dtypes = {node.meta["made"][1] for node in random}
     if not draws or None in draws or len(dtypes) != 1:

@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from aleator.capture import recording
+from aleator_jit_estimators.foreign_draws import place_of_foreign_draw
+from aleator_jit_estimators.lazy_graphs import graph_module
 
 __all__ = ["Recorder", "UnrecordableError", "in_words"]
 
@@ -41,11 +43,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
 
     Attributes:
         lifted: tensors that the block found elsewhere; they become the inputs after the first ones.
+        foreign_draw: the line of the first draw that the program makes by torch itself, where there is one.
     """
 
     def __init__(self, inputs: tuple[Tensor, ...]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self.lifted: list[Tensor] = []
+        self.foreign_draw: str | None = None
         self._graph = Graph()
         self._nodes: Any = WeakTensorKeyDictionary()
         self._literals: dict[str, Tensor] = {}
@@ -74,6 +78,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
         if func is _BATCH_NORM and args[3] is not None:
             func = _HONEST_BATCH_NORM
         _refuse(func, args)
+        if self.foreign_draw is None and torch.Tag.nondeterministic_seeded in func.tags:
+            self.foreign_draw = place_of_foreign_draw()
         if func in _LITERALS and args[0] not in self._nodes:
             node = self._graph.call_function(torch.ops.aten.lift_fresh_copy.default, (self._literal(args[0]),))
         else:
@@ -110,7 +116,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
         root = torch.nn.Module()
         for name, value in self._literals.items():
             root.register_buffer(name, value)
-        module = GraphModule(root, self._graph)  # takes along the literals that are used
+        module = graph_module(root, self._graph)  # takes along the literals that are used
         return module, _digest(module)
 
     def _placeholder(self, name: str) -> Node:
