@@ -181,9 +181,7 @@ def test_frames_are_outermost_first():
             for _ in markov(range(1), history=0):
                 draw("x")
     assert [frame.history for frame in trace.nodes["x"].markov_frames] == [2, 0]
-    assert trace.nodes["x"].markov_frames[0] == MarkovFrame(
-        trace.nodes["x"].markov_frames[0].chain, 0, 2, False, (0,)
-    )
+    assert trace.nodes["x"].markov_frames[0] == MarkovFrame(trace.nodes["x"].markov_frames[0].chain, 0, 2, False, (0,))
 
 
 def test_a_site_outside_has_no_frames():

@@ -28,10 +28,11 @@ __all__ = [
 DETERMINISTIC: StashKey[bool] = StashKey("deterministic")
 
 
-
 @final
 class KnownLogProb(NamedTuple):
     """A quicker way from a distribution to the log-probability of one value.
+
+    What it gives may lack dims of the plates around the site, along which it then repeats.
 
     Attributes:
         value: the value; the way is taken while the site has this very tensor.
@@ -95,7 +96,7 @@ def score_site(site: Site) -> tuple[Tensor, Tensor]:
             f"shape {tuple(site.fn.event_shape)} cannot score a value of shape {shape}: {error}"
         ) from error
     batch_shape = site.fn.batch_shape
-    if log_prob.shape != batch_shape and log_prob.dim() <= len(batch_shape):
+    if known is None and log_prob.shape != batch_shape and log_prob.dim() <= len(batch_shape):
         # A value that lacks a plate's dim counts once for each element of the plate.
         log_prob = log_prob.expand(broadcast_shapes(log_prob.shape, batch_shape))
     if isinstance(mask, Tensor):

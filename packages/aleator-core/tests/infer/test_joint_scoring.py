@@ -142,12 +142,14 @@ def test_values_of_more_dims_than_their_laws(monkeypatch):
         torch.testing.assert_close(raw, dist.Normal(0.0, 1.0).log_prob(values[place]))
 
 
-def test_a_known_log_prob_without_a_plate_counts_for_each_of_its_elements():
+def test_a_known_log_prob_is_taken_as_it_is():
+    """Whoever knows it knows that it repeats along plates that it lacks; copies would cost."""
     sites = [Site("sample", f"x{i}", dist.Normal(torch.full((3,), i), 1.0), value=torch.zeros(3)) for i in range(5)]
     for site in sites:
         site.stash[KNOWN_LOG_PROB] = KnownLogProb(site.value, lambda law, outer: law.loc.sum(-1), "sums")
     scores = [raw for raw, _ in score_sites(sites).values()]
-    assert [score.tolist() for score in scores] == [[3.0 * i] * 3 for i in range(5)]
+    assert [score.tolist() for score in scores] == [3.0 * i for i in range(5)]
+    assert [score_site(site)[0].tolist() for site in sites] == [3.0 * i for i in range(5)]
 
 
 def test_few_sites_go_one_by_one(monkeypatch):

@@ -33,6 +33,8 @@ _OUTSIDE = frozenset({
     _aten.mm.default, _aten.addmm.default, _aten.bmm.default, _aten.baddbmm.default, _aten.convolution.default,
     _aten.convolution_backward.default,
 })  # fmt: skip  # a line each would be six
+# Torch's own derivatives write to values that they have just made (that of clamp does): the same without writing.
+_WITHOUT_WRITING = {_aten.logical_and_.default: _aten.logical_and.default}
 
 
 class Form(NamedTuple):
@@ -82,6 +84,9 @@ def addressed(graph: GraphModule, form: Form, inputs: Sequence[Tensor]) -> tuple
     """Return a graph that writes its outputs into its first inputs and returns none, with examples of its inputs."""
     twin = copy.deepcopy(graph)
     nodes = twin.graph
+    for node in nodes.nodes:
+        if _writes_to_its_own(node):
+            node.target = _WITHOUT_WRITING[node.target]
     found = [node for node in nodes.nodes if node.op == "placeholder"]
     output = next(iter(reversed(nodes.nodes)))
     layout, number = form.layout, len(form.layout.shapes)
@@ -183,10 +188,18 @@ class Addressed:
 
 def _is_foreign(node: Node) -> bool:
     """Tell whether a node writes to what it gets, or is known to be left to torch's own kernels."""
-    if node.op != "call_function":
+    if node.op != "call_function" or _writes_to_its_own(node):
         return False
     schema = getattr(node.target, "_schema", None)
     return node.target in _OUTSIDE or (schema is not None and schema.is_mutable)
+
+
+def _writes_to_its_own(node: Node) -> bool:
+    """Tell whether a node writes to a value that was made for it, and that nobody else sees."""
+    given = node.args[0] if node.target in _WITHOUT_WRITING else None
+    if not isinstance(given, Node) or given.op != "call_function" or getattr(given.target, "is_view", True):
+        return False
+    return len(given.users) == 1
 
 
 def _take_apart(nodes: Any, found: list[Node], whole: Node, leaves: Any, sizes: Any, shapes: Any) -> None:  # noqa: ANN401  # a vector's

@@ -86,7 +86,7 @@ def _score_together(sites: Sequence[Site]) -> Sequence[Tensor] | None:
     except (ValueError, RuntimeError, IndexError):
         return None
     shape = log_probs.shape[1:]
-    if len(shape) <= len(batch_shape) and shape != batch_shape:
+    if known is None and len(shape) <= len(batch_shape) and shape != batch_shape:
         # As score_site: a value that lacks a plate's dim counts once for each element of the plate.
         padded = log_probs.reshape(len(sites), *(1,) * (len(batch_shape) - len(shape)), *shape)
         log_probs = padded.expand(len(sites), *broadcast_shapes(shape, batch_shape))

@@ -78,7 +78,12 @@ def _stack_alike(
     if len(stacks) == 1:
         return stacks[0]
     shape = broadcast_shapes(*(stack.shape[1:] for stack in stacks))
-    joined = torch.cat([stack.expand(-1, *shape) for stack in stacks])
+    stacks = [stack.expand(-1, *shape) for stack in stacks]
+    if list(alike.values()) == [[*range(start, len(tables), 2)] for start in range(2)]:
+        both = stacks[1].shape[0]
+        turns = torch.stack([stacks[0][:both], stacks[1]], 1).flatten(0, 1)
+        return turns if stacks[0].shape[0] == both else torch.cat([turns, stacks[0][both:]])
+    joined = torch.cat(stacks)
     order = [place for places in alike.values() for place in places]
     back = sorted(range(len(order)), key=order.__getitem__)
     return joined.index_select(0, torch.tensor(back, device=joined.device))
