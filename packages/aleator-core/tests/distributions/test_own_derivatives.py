@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -14,8 +13,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import aleator.distributions as dist
 from aleator.distributions import own_derivatives
+from written_derivatives import Density, assert_equal, taken_at_every_size, tensors
 
-Density = Callable[..., Tensor]
 SHAPES = [(), (3,), (2, 1), (2, 3), (1, 3)]
 
 
@@ -55,43 +54,7 @@ def plain_bernoulli(value: Tensor, logits: Tensor) -> Tensor:
 @pytest.fixture(autouse=True)
 def always_own(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Take the written-out derivative at every size, and list which were taken."""
-    monkeypatch.setattr(own_derivatives, "LEAST_ELEMENTS", 0)
-    taken: list[str] = []
-    for name in ("_BernoulliLogProb", "_NormalLogProb", "_SquareLogProb"):
-        function = getattr(own_derivatives, name)
-
-        def apply(*inputs: Any, name: str = name, original: Any = function.apply) -> Any:
-            taken.append(name)
-            return original(*inputs)
-
-        monkeypatch.setattr(function, "apply", staticmethod(apply))
-    return taken
-
-
-def tensors(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float64, asked: int = -1) -> list[Tensor]:
-    """Positive numbers, which suit every argument; ``asked`` is a mask of those that require a gradient."""
-    source = torch.Generator().manual_seed(5)
-    made = [torch.rand(shape, generator=source, dtype=dtype) + 0.4 for shape in shapes]
-    return [each.requires_grad_(bool(asked >> index & 1)) for index, each in enumerate(made)]
-
-
-def derivatives(density: Density, inputs: list[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The density, its gradient under uneven weights, and the gradient of that gradient's own weighted sum."""
-    log_prob = density(*inputs)
-    weights = torch.linspace(-1.0, 2.0, log_prob.numel(), dtype=log_prob.dtype).reshape(log_prob.shape)
-    asked = [each for each in inputs if each.requires_grad]
-    first = torch.autograd.grad((log_prob * weights).sum(), asked, create_graph=True)
-    total = sum((each.sin().sum() for each in first), torch.zeros((), dtype=log_prob.dtype))
-    second = torch.autograd.grad(total, asked, allow_unused=True) if total.requires_grad else ()
-    numbers = torch.autograd.grad((density(*inputs) * weights).sum(), asked)
-    for graph, number in zip(first, numbers, strict=True):
-        torch.testing.assert_close(graph, number)
-    return log_prob, list(numbers), [torch.zeros(()) if each is None else each for each in second]
-
-
-def assert_equal(own: Density, plain: Density, inputs: list[Tensor], tolerance: float = 1e-12) -> None:
-    for ours, theirs in zip(derivatives(own, inputs), derivatives(plain, inputs), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+    return taken_at_every_size(monkeypatch, own_derivatives, "_BernoulliLogProb", "_NormalLogProb", "_SquareLogProb")
 
 
 @pytest.mark.parametrize("shapes", list(product(SHAPES, SHAPES, SHAPES)), ids=str)

@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from aleator.distributions.own_derivatives import bit_log_prob, is_plain_backward
+from aleator.distributions.own_derivatives import bit_log_prob, is_plain_backward, normal_derivatives
 
 __all__ = [
     "bernoulli_event_log_prob",
@@ -107,22 +107,7 @@ class _NormalEvent(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:  # noqa: ANN401  # torch's protocol
-        value, loc, scale, standard = ctx.saved_tensors
-        gradient = widened(gradients[0], ctx.ndims)
-        if torch.is_grad_enabled():
-            # What was kept is a number; a second derivative needs it as a function of the inputs.
-            standard = (value - loc) / scale
-        of_value = of_loc = of_scale = None
-        weighted = gradient * standard
-        if ctx.needs_input_grad[2]:
-            less = torch.addcmul(gradient, weighted, standard, value=-1.0)
-            of_scale = less.sum_to_size(scale.shape) / -scale
-        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            along = weighted.div_(-scale) if is_plain_backward() else weighted / -scale
-            of_value = along
-            if ctx.needs_input_grad[1]:
-                of_loc = -along.sum_to_size(loc.shape)
-        return of_value, of_loc, of_scale, None, None
+        return *normal_derivatives(ctx, widened(gradients[0], ctx.ndims)), None, None
 
 
 @final

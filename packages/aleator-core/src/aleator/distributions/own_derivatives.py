@@ -19,6 +19,7 @@ __all__ = [
     "bernoulli_log_prob",
     "bit_log_prob",
     "is_plain_backward",
+    "normal_derivatives",
     "normal_log_prob",
     "normal_log_prob_at_precision",
     "own_derivative_pays",
@@ -115,6 +116,29 @@ class _BernoulliLogProb(torch.autograd.Function):
         return of_logits, of_shift
 
 
+def normal_derivatives(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # noqa: ANN401  # torch's context
+    """Return the gradients in the value, at the result's shape, and in loc and scale of a normal's log-densities.
+
+    Args:
+        ctx: keeps value, loc, scale and the standardized value.
+        gradient: of the log-densities, one for each.
+    """
+    value, loc, scale, standard = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        # What was kept is a number; a second derivative needs it as a function of the inputs.
+        standard = (value - loc) / scale
+    of_value = of_loc = of_scale = None
+    weighted = gradient * standard
+    if ctx.needs_input_grad[2]:
+        less = torch.addcmul(gradient, weighted, standard, value=-1.0)
+        of_scale = less.sum_to_size(scale.shape) / -scale
+    if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
+        of_value = weighted.div_(-scale) if is_plain_backward() else weighted / -scale
+        if ctx.needs_input_grad[1]:
+            of_loc = -of_value.sum_to_size(loc.shape)
+    return of_value, of_loc, of_scale
+
+
 @final
 class _NormalLogProb(torch.autograd.Function):
     @staticmethod
@@ -125,22 +149,8 @@ class _NormalLogProb(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:  # noqa: ANN401  # torch's protocol
-        (gradient,) = gradients
-        value, loc, scale, standard = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            # What was kept is a number; a second derivative needs it as a function of the inputs.
-            standard = (value - loc) / scale
-        of_value = of_loc = of_scale = None
-        weighted = gradient * standard
-        if ctx.needs_input_grad[2]:
-            less = torch.addcmul(gradient, weighted, standard, value=-1.0)
-            of_scale = less.sum_to_size(scale.shape) / -scale
-        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            along = weighted.div_(-scale) if is_plain_backward() else weighted / -scale
-            of_value = along.sum_to_size(value.shape)
-            if ctx.needs_input_grad[1]:
-                of_loc = -along.sum_to_size(loc.shape)
-        return of_value, of_loc, of_scale, None
+        of_value, of_loc, of_scale = normal_derivatives(ctx, gradients[0])
+        return None if of_value is None else of_value.sum_to_size(ctx.saved_tensors[0].shape), of_loc, of_scale, None
 
 
 @final
