@@ -32,17 +32,18 @@ DETERMINISTIC: StashKey[bool] = StashKey("deterministic")
 class KnownLogProb(NamedTuple):
     """A quicker way from a distribution to the log-probability of one value.
 
-    What it gives may lack dims of the plates around the site, along which it then repeats.
-
     Attributes:
         value: the value; the way is taken while the site has this very tensor.
         of: from the distribution, and how many batch dims it has on the left of the site's own, to the result.
         kind: equal for sites whose ``of`` is the same, and whose values are.
+        lacks_plates: whether the result may lack dims of plates, whoever reads it knowing that it repeats along them;
+            else it is expanded, as others are.
     """
 
     value: Tensor
     of: Callable[[Any, int], Tensor]
     kind: Hashable
+    lacks_plates: bool = False
 
 
 KNOWN_LOG_PROB: StashKey[KnownLogProb] = StashKey("known_log_prob")
@@ -96,7 +97,8 @@ def score_site(site: Site) -> tuple[Tensor, Tensor]:
             f"shape {tuple(site.fn.event_shape)} cannot score a value of shape {shape}: {error}"
         ) from error
     batch_shape = site.fn.batch_shape
-    if known is None and log_prob.shape != batch_shape and log_prob.dim() <= len(batch_shape):
+    may_lack = known is not None and known.lacks_plates
+    if not may_lack and log_prob.shape != batch_shape and log_prob.dim() <= len(batch_shape):
         # A value that lacks a plate's dim counts once for each element of the plate.
         log_prob = log_prob.expand(broadcast_shapes(log_prob.shape, batch_shape))
     if isinstance(mask, Tensor):

@@ -142,14 +142,16 @@ def test_values_of_more_dims_than_their_laws(monkeypatch):
         torch.testing.assert_close(raw, dist.Normal(0.0, 1.0).log_prob(values[place]))
 
 
-def test_a_known_log_prob_is_taken_as_it_is():
-    """Whoever knows it knows that it repeats along plates that it lacks; copies would cost."""
+@pytest.mark.parametrize("lacks_plates", [True, False])
+def test_a_known_log_prob_repeats_along_plates_that_it_lacks(lacks_plates):
+    """It is expanded as others are, unless its reader knows: copies of tables would cost."""
     sites = [Site("sample", f"x{i}", dist.Normal(torch.full((3,), i), 1.0), value=torch.zeros(3)) for i in range(5)]
     for site in sites:
-        site.stash[KNOWN_LOG_PROB] = KnownLogProb(site.value, lambda law, outer: law.loc.sum(-1), "sums")
-    scores = [raw for raw, _ in score_sites(sites).values()]
-    assert [score.tolist() for score in scores] == [3.0 * i for i in range(5)]
-    assert [score_site(site)[0].tolist() for site in sites] == [3.0 * i for i in range(5)]
+        known = KnownLogProb(site.value, lambda law, outer: law.loc.sum(-1), "sums", lacks_plates)
+        site.stash[KNOWN_LOG_PROB] = known
+    expected = [3.0 * i if lacks_plates else [3.0 * i] * 3 for i in range(5)]
+    assert [raw.tolist() for raw, _ in score_sites(sites).values()] == expected
+    assert [score_site(site)[0].tolist() for site in sites] == expected
 
 
 def test_few_sites_go_one_by_one(monkeypatch):

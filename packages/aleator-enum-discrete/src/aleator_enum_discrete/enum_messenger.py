@@ -122,7 +122,8 @@ class EnumMessenger(Messenger):
         site.done = True
         if enumerated.is_exact and type(site.fn) is Categorical:
             # Not the site itself: it would hold itself, and the step's graph, until the next garbage collection.
-            site.stash[KNOWN_LOG_PROB] = KnownLogProb(site.value, partial(_all_log_probs, dim), (_all_log_probs, dim))
+            way = partial(_all_log_probs, dim)
+            site.stash[KNOWN_LOG_PROB] = KnownLogProb(site.value, way, (_all_log_probs, dim), lacks_plates=True)
         if not self._is_guide:
             site.stash[SUMMED_OUT] = True
 

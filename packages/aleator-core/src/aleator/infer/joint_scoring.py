@@ -57,7 +57,7 @@ def _kind(site: Site) -> Hashable | None:
         return None
     known = known_log_prob(site)
     if known is not None:
-        return law, known.kind
+        return law, known.kind, known.lacks_plates
     fn = site.fn
     event = fn._event_shape
     if event and value.shape[value.dim() - len(event) :] != event:
@@ -86,7 +86,8 @@ def _score_together(sites: Sequence[Site]) -> Sequence[Tensor] | None:
     except (ValueError, RuntimeError, IndexError):
         return None
     shape = log_probs.shape[1:]
-    if known is None and len(shape) <= len(batch_shape) and shape != batch_shape:
+    may_lack = known is not None and known.lacks_plates
+    if not may_lack and len(shape) <= len(batch_shape) and shape != batch_shape:
         # As score_site: a value that lacks a plate's dim counts once for each element of the plate.
         padded = log_probs.reshape(len(sites), *(1,) * (len(batch_shape) - len(shape)), *shape)
         log_probs = padded.expand(len(sites), *broadcast_shapes(shape, batch_shape))
