@@ -114,7 +114,7 @@ def test_a_killed_child_leaves_nothing_half_made(child, tmp_path):
 
 def test_one_call_builds_nothing(monkeypatch):
     """Catches a child process for each estimate that somebody takes once."""
-    monkeypatch.setattr(background, "_LEAST", 0.5)
+    monkeypatch.setattr(background, "_LEAST", 60.0)
     _, compiled, state = pair("auto")
     for _ in range(3):
         compiled.update(state, (DATA,), (DATA,))
