@@ -173,7 +173,7 @@ def conformance_full(session: nox.Session) -> None:
 
 @nox.session(default=False, requires=["wheels"])
 def conformance_compiled(session: nox.Session) -> None:
-    """The kit, level fast, over every estimator that compiles, each program a package of its own: takes half an hour."""
+    """The kit, level fast, over every estimator that compiles, each program a package of its own: half an hour."""
     env.install_wheels(session, env.PACKAGES, "pytest")
     session.env["ALEATOR_COMPILE_BACKEND"] = "aot"
     env.run_pytest(session, [INTEGRATION / "conformance"], "-k", "Jit or Compiled")
