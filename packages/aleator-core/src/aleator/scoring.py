@@ -22,6 +22,7 @@ __all__ = [
     "is_deterministic",
     "known_log_prob",
     "plate_scale",
+    "repeated_over",
     "score_site",
 ]
 
@@ -96,14 +97,27 @@ def score_site(site: Site) -> tuple[Tensor, Tensor]:
             f"site {site.name!r}: {type(site.fn).__name__} with batch shape {tuple(site.fn.batch_shape)} and event "
             f"shape {tuple(site.fn.event_shape)} cannot score a value of shape {shape}: {error}"
         ) from error
-    batch_shape = site.fn.batch_shape
-    may_lack = known is not None and known.lacks_plates
-    if not may_lack and log_prob.shape != batch_shape and log_prob.dim() <= len(batch_shape):
-        # A value that lacks a plate's dim counts once for each element of the plate.
-        log_prob = log_prob.expand(broadcast_shapes(log_prob.shape, batch_shape))
+    if known is None or not known.lacks_plates:
+        log_prob = repeated_over(log_prob, site.fn.batch_shape)
     if isinstance(mask, Tensor):
         return log_prob, torch.where(mask, log_prob, torch.zeros((), dtype=log_prob.dtype, device=log_prob.device))
     return log_prob, log_prob
+
+
+def repeated_over(log_prob: Tensor, batch_shape: torch.Size, outer: int = 0) -> Tensor:
+    """Expand a log-probability over a batch: a value that lacks a dim of a plate counts once for each of its elements.
+
+    Args:
+        log_prob: of one site, or of several along ``outer`` dims on the left.
+        batch_shape: of the site's distribution.
+        outer: how many dims on the left belong to no site.
+    """
+    lead, shape = log_prob.shape[:outer], log_prob.shape[outer:]
+    if shape == batch_shape or len(shape) > len(batch_shape):
+        return log_prob
+    if outer:
+        log_prob = log_prob.reshape(*lead, *(1,) * (len(batch_shape) - len(shape)), *shape)
+    return log_prob.expand(*lead, *broadcast_shapes(shape, batch_shape))
 
 
 def _zeros(site: Site) -> Tensor:

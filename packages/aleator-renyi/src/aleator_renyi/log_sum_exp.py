@@ -7,10 +7,9 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from aleator.distributions.own_derivatives import only_autograd_looks_on
 from aleator.ops import logsumexp
-from aleator.randomness import is_interpreted
 
 __all__ = ["log_sum_exp"]
 
@@ -22,13 +21,8 @@ def log_sum_exp(log_weight: Tensor) -> Tensor:
     Under a transform, a capture and in forward mode it is that function itself.
     """
     is_plain = log_weight.__class__ is Tensor and log_weight.is_floating_point() and log_weight.numel()
-    if (
-        not (is_plain and log_weight.requires_grad and torch.is_grad_enabled())
-        or is_interpreted()
-        or forward_ad._current_level >= 0
-        or torch.compiler.is_compiling()
-        or torch._C._is_tracing()
-    ):
+    is_differentiated = log_weight.requires_grad and torch.is_grad_enabled()
+    if not (is_plain and is_differentiated and only_autograd_looks_on()):
         return logsumexp(log_weight, 0)
     total: Tensor = _LogSumExp.apply(log_weight)  # type: ignore[no-untyped-call]  # torch's
     return total

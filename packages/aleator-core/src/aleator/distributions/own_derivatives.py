@@ -22,6 +22,7 @@ __all__ = [
     "normal_derivatives",
     "normal_log_prob",
     "normal_log_prob_at_precision",
+    "only_autograd_looks_on",
     "own_derivative_pays",
 ]
 
@@ -51,11 +52,13 @@ def own_derivative_pays(value: Tensor, *arguments: Any) -> bool:  # noqa: ANN401
             if argument.__class__ not in _PLAIN_CLASSES or argument.dtype is not value.dtype:
                 return False
             differentiated = differentiated or argument.requires_grad
-    return (
-        differentiated
-        and value.__class__ in _PLAIN_CLASSES
-        and forward_ad._current_level < 0
-        and not (is_interpreted() or torch.compiler.is_compiling() or torch._C._is_tracing())
+    return differentiated and value.__class__ in _PLAIN_CLASSES and only_autograd_looks_on()
+
+
+def only_autograd_looks_on() -> bool:
+    """Tell whether no transform, no capture and no forward mode needs operations that it can follow."""
+    return forward_ad._current_level < 0 and not (
+        is_interpreted() or torch.compiler.is_compiling() or torch._C._is_tracing()
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from aleator.distributions.arguments import broadcast_shapes
 from aleator.distributions.stacking import stack, stack_tensors, stacking_kind
-from aleator.scoring import known_log_prob, score_site
+from aleator.scoring import known_log_prob, repeated_over, score_site
 from aleator.sites import Site
 
 __all__ = ["LEAST_SITES", "MOST_ELEMENTS", "score_sites"]
@@ -85,10 +85,6 @@ def _score_together(sites: Sequence[Site]) -> Sequence[Tensor] | None:
             log_probs = stack(laws, batch_dim).log_prob(values)
     except (ValueError, RuntimeError, IndexError):
         return None
-    shape = log_probs.shape[1:]
-    may_lack = known is not None and known.lacks_plates
-    if not may_lack and len(shape) <= len(batch_shape) and shape != batch_shape:
-        # As score_site: a value that lacks a plate's dim counts once for each element of the plate.
-        padded = log_probs.reshape(len(sites), *(1,) * (len(batch_shape) - len(shape)), *shape)
-        log_probs = padded.expand(len(sites), *broadcast_shapes(shape, batch_shape))
+    if known is None or not known.lacks_plates:
+        log_probs = repeated_over(log_probs, batch_shape, outer=1)
     return log_probs.unbind(0)
